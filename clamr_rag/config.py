@@ -1,0 +1,147 @@
+"""One frozen options object per stage; every default of the program is written here, once.
+
+The command line, the environment and the TOML files are derived from these models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StageOptions(BaseModel):
+    """Base of the options of one stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def fingerprint(self) -> str:
+        """Hex digest of all values: a finished stage is reused only under the same one."""
+        values = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(values.encode()).hexdigest()[:16]
+
+
+class MediaOptions(StageOptions):
+    """Limits of the child process that opens a user's file."""
+
+    memory_bytes: int = Field(1 << 31, gt=0, description="Address space of the decoder child.")
+    stall_seconds: float = Field(
+        30.0, gt=0, description="Longest silence of the decoder child before it is given up."
+    )
+    max_pixels: int = Field(67_108_864, gt=0, description="Largest picture that is decoded.")
+    max_sidecar_bytes: int = Field(
+        16 << 20, gt=0, description="Largest subtitle or metadata file that is read."
+    )
+    max_cues: int = Field(200_000, gt=0, description="Most subtitle cues that are read of a file.")
+
+
+class SegmentationOptions(StageOptions):
+    """How a video is cut into clips."""
+
+    segmenter: Literal["combined", "fixed", "shots", "speech"] = Field(
+        "combined", description="What decides the cuts; combined weighs shots and speech."
+    )
+    min_seconds: float = Field(10.0, gt=0, description="Shortest clip (the last may be shorter).")
+    max_seconds: float = Field(30.0, gt=0, description="Longest clip.")
+
+
+class SpeechOptions(StageOptions):
+    """Where speech text comes from."""
+
+    speech: Literal["auto", "subtitles", "asr", "none"] = Field(
+        "auto",
+        description="auto: human subtitles, else speech recognition if its model is here.",
+    )
+    asr_model: str = Field(
+        "small", description="faster-whisper model: a size, a folder, or a hub id."
+    )
+    language: str | None = Field(
+        None, description="ISO 639 code of the speech and of the subtitles wanted; None detects."
+    )
+    window_seconds: float = Field(300.0, gt=0, description="Sound that is transcribed at a time.")
+
+
+class OcrOptions(StageOptions):
+    """How on-screen text is read."""
+
+    ocr: Literal["rapidocr", "easyocr", "none"] = Field(
+        "rapidocr", description="Engine that reads the screen."
+    )
+    min_confidence: float = Field(0.5, ge=0, le=1, description="Weaker lines are dropped.")
+    max_side: int = Field(736, ge=32, description="Detector input: longest side in pixels.")
+
+
+class ScanOptions(StageOptions):
+    """The one pass over the pictures that finds shots and reads the screen."""
+
+    interval_seconds: float = Field(1.0, gt=0, description="One frame is looked at per interval.")
+    chunk_seconds: float = Field(
+        300.0, gt=0, description="Video time after which the pass saves its progress."
+    )
+
+
+class EncoderOptions(StageOptions):
+    """What an encoder reads of a query and of a clip."""
+
+    query_tokens: int = Field(64, gt=0, description="Longest query, prefix included.")
+    ocr_tokens: int = Field(256, gt=0, description="Most on-screen text tokens per clip.")
+    asr_tokens: int = Field(256, gt=0, description="Most speech tokens per clip.")
+    description_tokens: int = Field(256, gt=0, description="Most metadata tokens per clip.")
+    max_frames: int = Field(10, gt=0, description="Most frames per clip.")
+    batch_clips: int = Field(8, gt=0, description="Clips encoded per call.")
+
+
+class IndexOptions(StageOptions):
+    """How clips are stored and found."""
+
+    vectors_per_clip: int = Field(
+        64, ge=0, description="Token vectors kept per clip after pooling; 0 keeps all."
+    )
+    codec: Literal["int8", "fp16"] = Field("int8", description="Storage form of token vectors.")
+
+
+class SearchOptions(StageOptions):
+    """How clips are ranked."""
+
+    scorer: Literal["modality_max", "token_max"] = Field(
+        "modality_max", description="Late-interaction score that ranks clips."
+    )
+    top_k: int = Field(5, gt=0, description="Clips returned.")
+    candidates: Literal["exact", "chroma"] = Field(
+        "exact", description="Where candidates come from; they are always re-scored exactly."
+    )
+    chroma_url: str | None = Field(
+        None, description="A Chroma server's address; None keeps a folder beside the library."
+    )
+    num_candidates: int = Field(
+        1000, gt=0, description="Records asked of a candidate index per query token group."
+    )
+
+
+class AnswerOptions(StageOptions):
+    """How a question is answered from the clips found."""
+
+    answerer: Literal["auto", "extractive"] = Field(
+        "auto", description="What writes the answer; auto is extractive."
+    )
+    abstain_below: float = Field(
+        0.5, ge=0, le=1, description="Confidence under which no answer is given."
+    )
+
+
+class Options(BaseModel):
+    """All stages together: what a configuration file holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    media: MediaOptions = MediaOptions()
+    segmentation: SegmentationOptions = SegmentationOptions()
+    speech: SpeechOptions = SpeechOptions()
+    ocr: OcrOptions = OcrOptions()
+    scan: ScanOptions = ScanOptions()
+    encoder: EncoderOptions = EncoderOptions()
+    index: IndexOptions = IndexOptions()
+    search: SearchOptions = SearchOptions()
+    answer: AnswerOptions = AnswerOptions()
