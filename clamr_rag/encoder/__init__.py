@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from clamr_rag.config import EncoderOptions
+from clamr_rag.errors import UsageError
 from clamr_rag.types import ClipInput, Modality, MultiVector
 
 
@@ -49,3 +51,36 @@ class Encoder(Protocol):
             keep_other: Keep template tokens too, in sequence order.
         """
         ...
+
+
+def load_encoder(
+    name: str = "mini",
+    *,
+    adapter: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    options: EncoderOptions | None = None,
+) -> Encoder:
+    """Loads an encoder.
+
+    Args:
+        name: ``"mini"``; ``"clamr"``, ``"clamr-omni"``; or a folder or hub id of a checkpoint.
+        adapter: Folder or hub id of a LoRA adapter on top of a checkpoint.
+        device: A torch device, or ``"auto"``.
+        dtype: A torch dtype's name, or ``"auto"``.
+        options: Token and frame caps; the defaults where None.
+
+    Raises:
+        ModelMissingError: The weights are not on this machine.
+        UsageError: An option that the encoder cannot honour.
+    """
+    options = options or EncoderOptions()
+    if name == "mini":
+        if adapter is not None:
+            raise UsageError(f"got adapter {adapter!r} for mini", allowed="no adapter")
+        from clamr_rag.encoder.mini import load_mini
+
+        return load_mini(options, device=device, dtype=dtype)
+    from clamr_rag.encoder.qwen import load_qwen_encoder
+
+    return load_qwen_encoder(name, adapter=adapter, device=device, dtype=dtype, options=options)

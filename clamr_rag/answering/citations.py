@@ -1,0 +1,53 @@
+"""From a generator's draft to an answer whose citations are true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clamr_rag.answering import Draft, Prompt, Quote
+from clamr_rag.types import Answer, Citation
+
+NOT_FOUND = "The videos do not seem to tell."
+
+
+def resolve(
+    prompt: Prompt,
+    draft: Draft,
+    *,
+    abstain_below: float,
+    encoder: str,
+    answerer: str,
+    timings_seconds: Mapping[str, float],
+) -> Answer:
+    """Turns quotes into citations whose clip, file and times come from the index.
+
+    A draft without quotes, or of less confidence than the threshold, becomes an abstention: it
+    keeps the citations of what came nearest but says nothing from them.
+    """
+    abstained = not draft.quotes or draft.confidence < abstain_below
+    return Answer(
+        question=prompt.question,
+        text=NOT_FOUND if abstained else draft.text,
+        abstained=abstained,
+        confidence=draft.confidence,
+        encoder=encoder,
+        answerer=answerer,
+        choice=None if abstained else draft.choice,
+        citations=tuple(_citation(prompt, quote, i + 1) for i, quote in enumerate(draft.quotes)),
+        clips=prompt.clips,
+        timings_seconds=timings_seconds,
+    )
+
+
+def _citation(prompt: Prompt, quote: Quote, index: int) -> Citation:
+    found = prompt.clips[quote.clip_number]
+    return Citation(
+        index=index,
+        clip_id=found.clip.clip_id,
+        video_id=found.video.video_id,
+        video_path=found.video.path,
+        span=quote.span,
+        modality=quote.modality,
+        text=quote.text,
+        similarity=max(0.0, min(1.0, quote.similarity)),
+    )
