@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
 
 from clamr_rag.encoder import Encoder
 from clamr_rag.encoder.inputs import text_at
 from clamr_rag.index import ClipIndex, Hit
+from clamr_rag.index.store import Store
 from clamr_rag.scoring import attribute
-from clamr_rag.types import Clip, Evidence, MultiVector, ScoredClip, Video
-
-
-class ClipSource(Protocol):
-    """Where the clips behind an index's hits are kept."""
-
-    def clip(self, clip_id: str) -> Clip:
-        """Returns a clip with its texts."""
-        ...
-
-    def vectors(self, clip_id: str) -> MultiVector:
-        """Returns a clip's token vectors."""
-        ...
-
-    def video_of(self, clip_id: str) -> Video:
-        """Returns the video that a clip belongs to."""
-        ...
+from clamr_rag.types import Evidence, MultiVector, ScoredClip
 
 
 class Retriever:
     """Encodes a question, asks an index, and says what every query token points at."""
 
-    def __init__(self, encoder: Encoder, index: ClipIndex, source: ClipSource) -> None:
+    def __init__(self, encoder: Encoder, index: ClipIndex, store: Store) -> None:
         self._encoder = encoder
         self._index = index
-        self._source = source
+        self._store = store
 
     def retrieve(
         self, question: str, *, top_k: int, video_ids: Collection[str] | None = None
@@ -54,8 +38,8 @@ class Retriever:
         return [self._scored(query, hit, rank) for rank, hit in enumerate(hits, start=1)]
 
     def _scored(self, query: MultiVector, hit: Hit, rank: int) -> ScoredClip:
-        clip = self._source.clip(hit.clip_id)
-        winners = attribute(query, self._source.vectors(hit.clip_id))
+        clip = self._store.clip(hit.clip_id)
+        winners = attribute(query, self._store.vectors(hit.clip_id))
         evidence = tuple(
             Evidence(
                 query_token=token,
@@ -69,7 +53,7 @@ class Retriever:
         return ScoredClip(
             rank=rank,
             clip=clip,
-            video=self._source.video_of(hit.clip_id),
+            video=self._store.video(clip.video_id).video,
             score=hit.score,
             best_modality=max(hit.modality_scores, key=lambda m: hit.modality_scores[m]),
             modality_scores=hit.modality_scores,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from clamr_rag.config import AnswerOptions
+from clamr_rag.encoder import Encoder
 from clamr_rag.types import Modality, ScoredClip, TimeSpan
 
 
@@ -59,3 +61,10 @@ class Generator(Protocol):
     def generate(self, prompt: Prompt) -> Draft:
         """Answers from the clips of the prompt alone; no clips give no quotes and confidence 0."""
         ...
+
+
+def make_generator(options: AnswerOptions, encoder: Encoder) -> Generator:
+    """Returns what the options name; ``auto`` is extractive, the only one that needs no model."""
+    from clamr_rag.answering.extractive import ExtractiveGenerator
+
+    return ExtractiveGenerator(encoder)

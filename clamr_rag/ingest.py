@@ -1,0 +1,473 @@
+"""From a video file to clips in a library: speech, one pass over the pictures, clips, vectors.
+
+Each stage saves its parts as it goes, keyed by the file's content and the options it depends on, so
+a run that was killed goes on where it stopped and ends with the same clips as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import TypeAdapter
+
+from clamr_rag import media
+from clamr_rag.config import Options
+from clamr_rag.encoder import Encoder
+from clamr_rag.encoder.inputs import clip_input
+from clamr_rag.encoder.pooling import pool
+from clamr_rag.errors import ExtractionError, MediaError
+from clamr_rag.extraction import TextRecognizer
+from clamr_rag.extraction.line_merging import merge_lines
+from clamr_rag.extraction.metadata import read_metadata, title_of
+from clamr_rag.extraction.ocr import make_recognizer
+from clamr_rag.extraction.screen import ScreenReader
+from clamr_rag.extraction.speech import HeardWindow, find_speech, transcribe_windows
+from clamr_rag.index.store import Store
+from clamr_rag.segmentation import make_segmenter
+from clamr_rag.segmentation.shots import ShotFinder
+from clamr_rag.types import (
+    Clip,
+    ClipInput,
+    Cue,
+    Frame,
+    MetadataLine,
+    Modality,
+    OcrLine,
+    TimeSpan,
+    Transcript,
+    Video,
+)
+
+Stage = Literal["speech", "screen", "clips"]
+_SCAN_SIDE_PIXELS = 1920
+"""Frames for the screen reader: small print of a 4K screen is still legible."""
+_CLIP_SIDE_PIXELS = 768
+"""Frames for an encoder, which scales them down further."""
+_STAGES: tuple[Stage, ...] = ("speech", "screen", "clips")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the indexing of one video has come."""
+
+    video_path: str
+    stage: Stage
+    stage_number: int
+    """1 for the first."""
+    num_stages: int
+    done: float
+    """Of ``total``, counting what an earlier run had finished."""
+    total: float
+    unit: Literal["s", "clips"]
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReport:
+    """What was done with one video."""
+
+    path: str
+    video_id: str
+    status: Literal["indexed", "unchanged", "resumed"]
+    num_clips: int
+    elapsed_seconds: float
+    speech_source: str
+    screen_source: str
+    warnings: tuple[str, ...] = ()
+    """Lines for the user: what is missing or was passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenPart:
+    """What one part of the pass over the pictures found."""
+
+    shot_cuts: tuple[float, ...]
+    lines: tuple[OcrLine, ...]
+
+
+def index_video(
+    store: Store,
+    encoder: Encoder,
+    path: str | Path,
+    options: Options,
+    *,
+    force: bool = False,
+    on_progress: OnProgress | None = None,
+) -> VideoReport:
+    """Brings one video into the library; does nothing if it is there already.
+
+    Args:
+        store: Open for writing; its writer's lock is taken only if there is something to do.
+        encoder: Of the library.
+        path: The file.
+        options: Of all stages.
+        force: Forget what is known about the video first.
+        on_progress: Called often; what it raises stops the work at that point, and the next run
+            goes on from what was saved.
+
+    Raises:
+        MediaError: The file cannot be read; what could be indexed before stays in the library.
+        ExtractionError: Speech or screen text recognition broke down.
+        LibraryLockedError: Another process is writing.
+    """
+    started = time.monotonic()
+    indexing = Indexing(store, encoder, media.checked_video_path(path), options, on_progress)
+    if not force and indexing.is_finished():
+        return indexing.report("unchanged", time.monotonic() - started)
+    with store.writing():
+        if force and store.has_video(indexing.video_id):
+            store.remove_video(indexing.video_id)
+        resumed = store.has_video(indexing.video_id)
+        store.claim_encoder(encoder.name, encoder.fingerprint)
+        indexing.run()
+    return indexing.report("resumed" if resumed else "indexed", time.monotonic() - started)
+
+
+class Indexing:
+    """The indexing of one video; `run` reads as the stages in order."""
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        path: Path,
+        options: Options,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._path = path
+        self._options = options
+        self._on_progress = on_progress
+        self._warnings: list[str] = []
+        self.video_id = media.content_key(path)[:16]
+        self._sidecars = media.find_sidecars(path)
+
+    def is_finished(self) -> bool:
+        """Whether this very file, with these options and sidecars, is in the library already."""
+        if not self._store.has_video(self.video_id):
+            return False
+        record = self._store.video(self.video_id)
+        if record.status != "indexed" or record.options_fingerprint != self._fingerprint:
+            return False
+        if record.video.path != str(self._path):
+            self._store.relink(self.video_id, str(self._path))
+        return True
+
+    def run(self) -> None:
+        """Does all stages, each from where it stopped."""
+        metadata = read_metadata(self._path, self._info, self._sidecars)
+        self._store.begin_video(self._video(title_of(metadata, self._path)), self._fingerprint)
+        try:
+            transcript = self._read_speech()
+            screen = self._read_screen()
+            self._store.plan_clips(self.video_id, self._cut(transcript, screen, metadata))
+            self._encode_clips()
+        except (MediaError, ExtractionError) as error:
+            self._store.fail_video(self.video_id, str(error))
+            raise
+        self._store.finish_video(self.video_id)
+
+    def report(
+        self, status: Literal["indexed", "unchanged", "resumed"], elapsed_seconds: float
+    ) -> VideoReport:
+        """Sums up what is in the library now."""
+        record = self._store.video(self.video_id)
+        return VideoReport(
+            path=str(self._path),
+            video_id=self.video_id,
+            status=status,
+            num_clips=record.num_clips,
+            elapsed_seconds=elapsed_seconds,
+            speech_source=record.speech_source or "none",
+            screen_source=record.screen_text_source or "none",
+            warnings=tuple(self._warnings),
+        )
+
+    # --- what the file is
+
+    @cached_property
+    def _info(self) -> media.MediaInfo:
+        return media.probe(self._path, self._options.media)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of all that the clips depend on beside the file itself."""
+        return _digest(
+            self._speech_fingerprint,
+            self._screen_fingerprint,
+            self._options.segmentation.fingerprint(),
+            self._options.index.fingerprint(),
+            self._encoder.fingerprint,
+        )
+
+    @cached_property
+    def _speech_fingerprint(self) -> str:
+        sidecars = (f"{s.path.name}:{media.content_key(s.path)}" for s in self._sidecars)
+        return _digest(self._options.speech.fingerprint(), *sidecars)
+
+    @cached_property
+    def _screen_fingerprint(self) -> str:
+        return _digest(self._options.ocr.fingerprint(), self._options.scan.fingerprint())
+
+    def _video(self, title: str) -> Video:
+        return Video(
+            video_id=self.video_id,
+            path=str(self._path),
+            title=title,
+            duration_seconds=self._info.duration_seconds,
+            size_bytes=self._info.size_bytes,
+        )
+
+    # --- speech
+
+    def _read_speech(self) -> Transcript:
+        """Reads the best subtitles, or hears the sound window by window."""
+        found = find_speech(
+            self._path,
+            self._info,
+            self._sidecars,
+            self._options.speech,
+            media_options=self._options.media,
+        )
+        if found.warning:
+            self._warnings.append(found.warning)
+        self._store.set_sources(self.video_id, speech=found.source)
+        if isinstance(found, Transcript):
+            self._tell("speech", self._info.duration_seconds)
+            return found
+        cues = (cue for window in self._hear() for cue in window.cues)
+        return Transcript(found.source, tuple(cues), found.language, found.warning)
+
+    def _hear(self) -> list[HeardWindow]:
+        from clamr_rag.extraction.asr import FasterWhisperTranscriber
+
+        heard = self._saved("speech", self._speech_fingerprint, HeardWindow)
+        if self._store.stage_done(self.video_id, "speech", self._speech_fingerprint):
+            return heard
+        options = self._options.speech
+        windows = transcribe_windows(
+            self._path,
+            FasterWhisperTranscriber(options),
+            options,
+            start_seconds=len(heard) * options.window_seconds,
+            media_options=self._options.media,
+        )
+        for window in windows:
+            self._save("speech", self._speech_fingerprint, len(heard), window)
+            heard.append(window)
+            self._tell("speech", window.span.stop_seconds)
+        self._store.mark_stage_done(self.video_id, "speech", self._speech_fingerprint)
+        return heard
+
+    # --- the pass over the pictures
+
+    def _read_screen(self) -> ScreenPart:
+        """Finds shots and reads the screen, in parts that are saved one by one."""
+        recognizer = make_recognizer(self._options.ocr)
+        source = recognizer.name if recognizer else "none (--ocr none)"
+        if self._info.video is None:
+            source = "none (no pictures)"
+        self._store.set_sources(self.video_id, screen_text=source)
+        if self._info.video is None:
+            return ScreenPart((), ())
+        parts = self._saved("screen", self._screen_fingerprint, ScreenPart)
+        if not self._store.stage_done(self.video_id, "screen", self._screen_fingerprint):
+            num_parts = math.ceil(self._num_looks / self._looks_per_part)
+            for part in self._scan(recognizer, len(parts), num_parts):
+                self._save("screen", self._screen_fingerprint, len(parts), part)
+                parts.append(part)
+            self._store.mark_stage_done(self.video_id, "screen", self._screen_fingerprint)
+        return ScreenPart(
+            shot_cuts=tuple(cut for part in parts for cut in part.shot_cuts),
+            lines=merge_lines([part.lines for part in parts]),
+        )
+
+    def _scan(
+        self, recognizer: TextRecognizer | None, num_saved: int, num_parts: int
+    ) -> Iterator[ScreenPart]:
+        """Streams the frames from the first part that is not saved on.
+
+        A part is a pure function of its own frames and the one before them, so it is the same
+        whether or not the run was interrupted in between.
+        """
+        if recognizer is None and self._options.segmentation.segmenter in ("fixed", "speech"):
+            return  # nothing would look at the pictures
+        wanted = [self._part_seconds(number) for number in range(num_saved, num_parts)]
+        before = [wanted[0][0] - self._options.scan.interval_seconds] if num_saved else []
+        frames = media.iter_frames(
+            self._path,
+            [*before, *(second for part in wanted for second in part)],
+            self._options.media,
+            max_side=_SCAN_SIDE_PIXELS,
+        )
+        last = next(frames, None) if before else None
+        for seconds in wanted:
+            finder = ShotFinder()
+            reader = ScreenReader(recognizer) if recognizer else None
+            if last is not None:
+                finder.see(last)
+            for last in islice(frames, len(seconds)):
+                finder.see(last)
+                if reader:
+                    reader.see(last)
+                self._tell("screen", min(last.seconds, self._info.duration_seconds))
+            yield ScreenPart(finder.cuts(), reader.lines() if reader else ())
+
+    def _part_seconds(self, number: int) -> list[float]:
+        """The seconds at which one part of the pass looks."""
+        interval = self._options.scan.interval_seconds
+        start = number * self._looks_per_part
+        stop = min(start + self._looks_per_part, self._num_looks)
+        return [look * interval for look in range(start, stop)]
+
+    @property
+    def _num_looks(self) -> int:
+        return math.ceil(self._info.duration_seconds / self._options.scan.interval_seconds)
+
+    @property
+    def _looks_per_part(self) -> int:
+        scan = self._options.scan
+        return max(1, round(scan.chunk_seconds / scan.interval_seconds))
+
+    # --- clips
+
+    def _cut(
+        self, transcript: Transcript, screen: ScreenPart, metadata: Sequence[MetadataLine]
+    ) -> tuple[Clip, ...]:
+        """Cuts the video into clips and gives each its texts."""
+        spans = make_segmenter(self._options.segmentation).segment(
+            self._info.duration_seconds, shot_cuts=screen.shot_cuts, cues=transcript.cues
+        )
+        return tuple(
+            Clip(
+                clip_id=f"{self.video_id}-{number:05d}",
+                video_id=self.video_id,
+                number=number,
+                span=span,
+                cues=_starting_in(span, transcript.cues),
+                ocr_lines=tuple(line for line in screen.lines if _is_shown(line, span)),
+                metadata=tuple(line for line in metadata if _is_about(line, span)),
+            )
+            for number, span in enumerate(spans)
+        )
+
+    def _encode_clips(self) -> None:
+        """Encodes the clips that have no vectors yet; a batch lasts as a whole or not at all."""
+        pending = self._store.pending_clips(self.video_id)
+        total = len(self._store.clips(self.video_id))
+        done = total - len(pending)
+        inputs = self._clip_inputs(pending)
+        size = self._options.encoder.batch_clips
+        for start in range(0, len(pending), size):
+            clips = pending[start : start + size]
+            vectors = self._encoder.encode_clips(list(islice(inputs, len(clips))))
+            pooled = [pool(v, self._options.index.vectors_per_clip) for v in vectors]
+            self._store.put_vectors(
+                self.video_id,
+                [(clip.clip_id, v) for clip, v in zip(clips, pooled, strict=True)],
+                codec_name=self._options.index.codec,
+            )
+            done += len(clips)
+            self._tell("clips", done, total, "clips")
+
+    def _clip_inputs(self, clips: Sequence[Clip]) -> Iterator[ClipInput]:
+        """Reads what the encoder reads of each clip: one more pass if it looks at frames."""
+        looks = Modality.VIDEO in self._encoder.reads and self._info.video is not None
+        hears = Modality.AUDIO in self._encoder.reads and bool(self._info.audio_tracks)
+        wanted = [self._frame_seconds(clip) if looks else [] for clip in clips]
+        frames: Iterator[Frame] = iter(())
+        if looks:
+            frames = media.iter_frames(
+                self._path,
+                [second for seconds in wanted for second in seconds],
+                self._options.media,
+                max_side=_CLIP_SIDE_PIXELS,
+            )
+        for clip, seconds in zip(clips, wanted, strict=True):
+            read = clip_input(clip, list(islice(frames, len(seconds))))
+            yield self._with_sound(read, clip.span) if hears else read
+
+    def _frame_seconds(self, clip: Clip) -> list[float]:
+        """Evenly spread seconds, each in the middle of its share of the clip."""
+        count = self._options.encoder.max_frames
+        step = clip.span.duration_seconds / count
+        return [clip.span.start_seconds + (number + 0.5) * step for number in range(count)]
+
+    def _with_sound(self, read: ClipInput, span: TimeSpan) -> ClipInput:
+        windows = media.iter_audio(
+            self._path,
+            window_seconds=span.duration_seconds,
+            start_seconds=span.start_seconds,
+            options=self._options.media,
+        )
+        window = next(windows, None)
+        if window is None:
+            return read
+        return replace(read, audio=window.samples, audio_start_seconds=window.start_seconds)
+
+    # --- the journal
+
+    def _saved(self, stage: Stage, fingerprint: str, kind: type[T]) -> list[T]:
+        """The parts of a stage that are saved and whole, up to the first that is not."""
+        parts = dict(self._store.artefacts(self.video_id, stage, fingerprint))
+        reader = TypeAdapter(kind)
+        whole = []
+        while (payload := parts.get(len(whole))) is not None:
+            whole.append(reader.validate_json(payload))
+        return whole
+
+    def _save(self, stage: Stage, fingerprint: str, number: int, part: object) -> None:
+        payload = TypeAdapter(type(part)).dump_json(part)
+        self._store.put_artefact(self.video_id, stage, number, fingerprint, payload)
+
+    def _tell(
+        self,
+        stage: Stage,
+        done: float,
+        total: float | None = None,
+        unit: Literal["s", "clips"] = "s",
+    ) -> None:
+        if self._on_progress is not None:
+            self._on_progress(
+                Progress(
+                    video_path=str(self._path),
+                    stage=stage,
+                    stage_number=_STAGES.index(stage) + 1,
+                    num_stages=len(_STAGES),
+                    done=done,
+                    total=self._info.duration_seconds if total is None else total,
+                    unit=unit,
+                )
+            )
+
+
+def _starting_in(span: TimeSpan, cues: Sequence[Cue]) -> tuple[Cue, ...]:
+    """The cues, in order of start, that begin in a span."""
+    first = bisect_left(cues, span.start_seconds, key=lambda cue: cue.start_seconds)
+    stop = bisect_left(cues, span.stop_seconds, key=lambda cue: cue.start_seconds)
+    return tuple(cues[first:stop])
+
+
+def _is_shown(line: OcrLine, span: TimeSpan) -> bool:
+    return line.first_seconds < span.stop_seconds and line.last_seconds >= span.start_seconds
+
+
+def _is_about(line: MetadataLine, span: TimeSpan) -> bool:
+    return line.span is None or line.span.overlap_seconds(span) > 0
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,178 @@
+"""A library of long videos: add them, search them, ask them. READ THIS FIRST."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from clamr_rag.answering import Generator, Prompt, make_generator
+from clamr_rag.answering.citations import resolve
+from clamr_rag.config import Options
+from clamr_rag.encoder import Encoder, load_encoder
+from clamr_rag.index import open_index
+from clamr_rag.index.records import Problem, VideoRecord
+from clamr_rag.index.store import Store
+from clamr_rag.ingest import OnProgress, VideoReport, index_video
+from clamr_rag.retriever import Retriever
+from clamr_rag.types import Answer, ScoredClip, Video
+
+
+class VideoLibrary:
+    """Videos cut into clips and encoded in a folder on disk, ready for questions."""
+
+    def __init__(self, store: Store, options: Options, load: Callable[[], Encoder]) -> None:
+        """Use `open`."""
+        self.store = store
+        self.options = options
+        self._load = load
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        encoder: str = "mini",
+        adapter: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        options: Options | None = None,
+        create: bool = True,
+    ) -> VideoLibrary:
+        """Opens the library in a folder; the encoder is loaded when it is first needed.
+
+        Args:
+            path: Folder of the library.
+            encoder: ``"mini"``, ``"clamr"``, ``"clamr-omni"``, a folder, or a hub id.
+            adapter: LoRA adapter on top of the encoder's checkpoint.
+            device: A torch device, or ``"auto"``.
+            dtype: A torch dtype's name, or ``"auto"``.
+            options: Of all stages; the defaults where None.
+            create: Make the library if there is none.
+
+        Raises:
+            UsageError: There is no library and ``create`` is off.
+            LibraryError: It is damaged, or of a later version.
+        """
+        options = options or Options()
+        load = partial(
+            load_encoder,
+            encoder,
+            adapter=adapter,
+            device=device,
+            dtype=dtype,
+            options=options.encoder,
+        )
+        return cls(Store.open(path, create=create), options, load)
+
+    def add(
+        self, path: str | Path, *, force: bool = False, on_progress: OnProgress | None = None
+    ) -> VideoReport:
+        """Indexes a video, or goes on with it; one that is there already costs nothing.
+
+        See `clamr_rag.ingest.index_video` for the arguments and errors.
+        """
+        return index_video(
+            self.store, self.encoder, path, self.options, force=force, on_progress=on_progress
+        )
+
+    def search(
+        self,
+        question: str,
+        *,
+        top_k: int | None = None,
+        videos: Collection[str] | None = None,
+    ) -> list[ScoredClip]:
+        """Finds the clips that match a question best, with what each of its words points at.
+
+        Args:
+            question: In words.
+            top_k: Most clips returned; None is the option's.
+            videos: Ids of the videos to search in; None for all.
+        """
+        limit = self.options.search.top_k if top_k is None else top_k
+        return self._retriever.retrieve(question, top_k=limit, video_ids=videos)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        choices: Sequence[str] = (),
+        top_k: int | None = None,
+        videos: Collection[str] | None = None,
+    ) -> Answer:
+        """Answers a question from the clips that match it, with citations, or abstains.
+
+        Args:
+            question: In words.
+            choices: Options of a multiple-choice question, lettered A, B, … in order.
+            top_k: Most clips read; None is the option's.
+            videos: Ids of the videos to answer from; None for all.
+        """
+        started = time.monotonic()
+        clips = self.search(question, top_k=top_k, videos=videos)
+        found = time.monotonic()
+        prompt = Prompt(question, tuple(choices), tuple(clips))
+        draft = self._generator.generate(prompt)
+        timings = {"search": found - started, "answer": time.monotonic() - found}
+        return resolve(
+            prompt,
+            draft,
+            abstain_below=self.options.answer.abstain_below,
+            encoder=self.encoder.name,
+            answerer=self._generator.name,
+            timings_seconds=timings,
+        )
+
+    def videos(self) -> tuple[VideoRecord, ...]:
+        """All videos, in the order in which they were added."""
+        return self.store.videos()
+
+    def find(self, reference: str) -> VideoRecord:
+        """The video meant by an id, the start of one, a path or a file name."""
+        return self.store.find_video(reference)
+
+    def remove(self, reference: str) -> Video:
+        """Removes a video with all that came from it; the file itself stays."""
+        video = self.find(reference).video
+        self.store.remove_video(video.video_id)
+        return video
+
+    def verify(self) -> tuple[Problem, ...]:
+        """Checks every stored byte against its checksum."""
+        return self.store.verify()
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded and checked to be the one that made the library."""
+        encoder = self._load()
+        if self.store.encoder is not None:
+            self.store.claim_encoder(encoder.name, encoder.fingerprint)
+        return encoder
+
+    @cached_property
+    def _retriever(self) -> Retriever:
+        index = open_index(self.store, self.options.search)
+        return Retriever(self.encoder, index, self.store)
+
+    @cached_property
+    def _generator(self) -> Generator:
+        return make_generator(self.options.answer, self.encoder)
+
+    def close(self) -> None:
+        """Closes the library."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
