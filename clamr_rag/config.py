@@ -90,6 +90,30 @@ class EncoderOptions(StageOptions):
     asr_tokens: int = Field(256, gt=0, description="Most speech tokens per clip.")
     description_tokens: int = Field(256, gt=0, description="Most metadata tokens per clip.")
     max_frames: int = Field(10, gt=0, description="Most frames per clip.")
+    max_pixels: int = Field(
+        224 * 224, ge=4 * 28 * 28, description="Most pixels of a frame as the model sees it."
+    )
+    max_audio_seconds: float = Field(
+        30.0, gt=0, description="Most sound of a clip that a hearing encoder reads."
+    )
+    augmentation_tokens: int = Field(
+        10, ge=0, description="Tokens appended to a query (released code 10, paper 5)."
+    )
+    true_frame_times: bool = Field(
+        False,
+        description="Place frames at their true times; off is one second per pair, as released.",
+    )
+    released_omni_message: bool | None = Field(
+        None,
+        description="Chat message of the released Omni code; None: only for the released weights.",
+    )
+    seeded_projection: bool = Field(
+        False,
+        description="Let an adapter saved without its projection draw it from the known seed.",
+    )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        "auto", description="Attention kernel of the language model; auto is sdpa."
+    )
     batch_clips: int = Field(8, gt=0, description="Clips encoded per call.")
 
 
@@ -129,6 +153,22 @@ class AnswerOptions(StageOptions):
     abstain_below: float = Field(
         0.5, ge=0, le=1, description="Confidence under which no answer is given."
     )
+
+
+class LibraryOptions(StageOptions):
+    """Which library a program opens, and with which encoder; not part of what a stage hashes."""
+
+    path: str | None = Field(
+        None, description="Folder of the library; None is the user's data folder."
+    )
+    encoder: str = Field(
+        "mini", description="mini, clamr, clamr-omni, or a checkpoint's folder or hub id."
+    )
+    adapter: str | None = Field(
+        None, description="Folder or hub id of a LoRA adapter on top of a checkpoint."
+    )
+    device: str = Field("auto", description="Where the encoder runs: auto, cpu, cuda, cuda:1, mps.")
+    dtype: str = Field("auto", description="Number format of the encoder's weights.")
 
 
 class Options(BaseModel):

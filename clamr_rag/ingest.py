@@ -378,7 +378,7 @@ class Indexing:
             self._store.put_vectors(
                 self.video_id,
                 [(clip.clip_id, v) for clip, v in zip(clips, pooled, strict=True)],
-                codec_name=self._options.index.codec,
+                codec=self._options.index.codec,
             )
             done += len(clips)
             self._tell("clips", done, total, "clips")

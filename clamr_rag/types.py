@@ -238,6 +238,8 @@ class ClipInput:
     )
     """Per text modality ``(character offset, second)`` pairs in order of offset: text from this
     offset on comes from this second. Modalities without marks have tokens without a second."""
+    audio_start_seconds: float | None = None
+    """Time of the first sample; None leaves the tokens of the sound without a second."""
 
     def __post_init__(self) -> None:
         if len(self.frames) != len(self.frame_seconds):

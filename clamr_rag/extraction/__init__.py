@@ -6,6 +6,11 @@ from typing import Protocol
 
 from clamr_rag.types import AudioWindow, Cue, Frame, OcrLine
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in [0, 1] of the upright picture."""
+
+WHOLE_PICTURE: Box = (0.0, 0.0, 1.0, 1.0)
+
 
 class Transcriber(Protocol):
     """Turns sound into timed speech text."""
@@ -17,6 +22,8 @@ class Transcriber(Protocol):
 
     def transcribe(self, window: AudioWindow) -> tuple[Cue, ...]:
         """Returns the speech of one window in video time; no speech is ``()``.
+
+        A window is read by itself: the result does not depend on what was transcribed before.
 
         Raises:
             ExtractionError: Recognition broke down.
@@ -32,8 +39,10 @@ class TextRecognizer(Protocol):
         """As said in the output, e.g. ``"rapidocr"``."""
         ...
 
-    def recognize(self, frame: Frame) -> tuple[OcrLine, ...]:
+    def recognize(self, frame: Frame, region: Box = WHOLE_PICTURE) -> tuple[OcrLine, ...]:
         """Returns the lines in reading order, first and last second both the frame's.
+
+        Only the part of the picture in ``region`` is read; boxes are of the whole picture always.
 
         Raises:
             ExtractionError: Recognition broke down.

@@ -1,0 +1,118 @@
+"""``ask`` and ``search``: a question to one video, several, or the whole library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clamr_rag.cli import exits
+from clamr_rag.cli.indexing import is_there, open_for, resolve_videos
+from clamr_rag.cli.invocation import Invocation
+from clamr_rag.errors import UsageError
+
+if TYPE_CHECKING:
+    from clamr_rag.library import VideoLibrary
+
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[VIDEO]... QUESTION",
+        help="Files, or ids of videos in the library; none is the whole library. "
+        "The last word is the question: quote it.",
+        show_default=False,
+    ),
+]
+
+
+def ask(
+    invocation: Invocation,
+    words: Words,
+    choice: Annotated[
+        list[str] | None,
+        typer.Option("--choice", help="An option of a multiple-choice question; repeat it."),
+    ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Also show the weaker moments that were found.")
+    ] = False,
+) -> int:
+    """Answer a question from videos, with citations.
+
+    A file that is not in the library yet is indexed first, once.
+    """
+    references, question = split_words(words)
+    with open_for(invocation, references) as library:
+        video_ids = resolve_videos(invocation, library, references)
+        answer = library.ask(question, choices=_checked_choices(choice), videos=video_ids)
+        if invocation.switches.json:
+            from clamr_rag.cli.json_output import ask_json
+
+            invocation.terminal.say_json(ask_json(answer))
+        else:
+            from clamr_rag.cli.render import answer_lines
+
+            records = {record.video.video_id: record for record in library.videos()}
+            invocation.terminal.say(
+                *answer_lines(
+                    answer, records, reads_frames=_reads_frames(library), show_all=show_all
+                )
+            )
+    return _exit_code(invocation, found=not answer.abstained)
+
+
+def search(invocation: Invocation, words: Words) -> int:
+    """Find the moments that match a question, without answering it."""
+    references, question = split_words(words)
+    with open_for(invocation, references) as library:
+        video_ids = resolve_videos(invocation, library, references)
+        clips = library.search(question, videos=video_ids)
+    if invocation.switches.json:
+        from clamr_rag.cli.json_output import search_json
+
+        invocation.terminal.say_json(search_json(question, clips))
+    else:
+        from clamr_rag.cli.render import clip_lines
+
+        invocation.terminal.say(*clip_lines(clips))
+        if not clips:
+            invocation.terminal.note("nothing found")
+    return _exit_code(invocation, found=bool(clips))
+
+
+def split_words(words: list[str]) -> tuple[tuple[str, ...], str]:
+    """The last word is the question, the others are videos.
+
+    Raises:
+        UsageError: There is no question.
+    """
+    *references, question = words
+    if not question.strip():
+        raise UsageError("a blank question", hint='clamr-rag ask VIDEO "What is said about churn?"')
+    if not references and is_there(question):
+        raise UsageError(
+            f"a file, {question}, but no question",
+            hint='clamr-rag ask VIDEO "What is said about churn?"',
+        )
+    return tuple(references), question
+
+
+def _checked_choices(choices: list[str] | None) -> tuple[str, ...]:
+    """Options of a multiple-choice question have letters: two at least, as many as the alphabet."""
+    if not choices:
+        return ()
+    if not 2 <= len(choices) <= 26 or not all(choice.strip() for choice in choices):
+        raise UsageError(
+            f"{len(choices)} x --choice", allowed="2 to 26 options, none of them blank"
+        )
+    return tuple(choices)
+
+
+def _reads_frames(library: VideoLibrary) -> bool:
+    from clamr_rag.types import Modality
+
+    return Modality.VIDEO in library.encoder.reads
+
+
+def _exit_code(invocation: Invocation, *, found: bool) -> int:
+    missed = invocation.switches.fail_if_empty and not found
+    return exits.NOTHING_FOUND if missed else exits.OK

@@ -1,0 +1,117 @@
+"""Bringing files into a library from the command line: progress, Ctrl-C, warnings."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clamr_rag.cli.interrupt import GracefulInterrupt
+from clamr_rag.cli.progress import make_view
+from clamr_rag.errors import UsageError
+
+if TYPE_CHECKING:
+    from clamr_rag.cli.invocation import Invocation
+    from clamr_rag.ingest import Progress, VideoReport
+    from clamr_rag.library import VideoLibrary
+
+
+def add_video(
+    invocation: Invocation, library: VideoLibrary, path: Path, *, force: bool = False
+) -> VideoReport:
+    """Adds one file, telling how far it is; the first Ctrl-C keeps everything that is finished.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the next call goes on from there.
+        ClamrError: See `VideoLibrary.add`.
+    """
+    terminal = invocation.terminal
+    view = make_view(invocation.switches.progress, terminal)
+    with GracefulInterrupt() as interrupt, closing(view):
+
+        def on_progress(progress: Progress) -> None:
+            view.show(progress)
+            interrupt.check()
+
+        report = library.add(path, force=force, on_progress=on_progress)
+        interrupt.check()
+    for warning in report.warnings:
+        terminal.warn(f"{path.name}: {warning}")
+    return report
+
+
+def resolve_videos(
+    invocation: Invocation, library: VideoLibrary, references: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """Returns the ids of the videos meant, indexing files that are not in the library yet.
+
+    No reference means the whole library: None.
+
+    Raises:
+        UsageError: The library is empty, or no video goes by that name.
+        ClamrError: A file cannot be indexed.
+    """
+    if not references:
+        if not any(record.status == "indexed" for record in library.videos()):
+            raise UsageError(
+                f"the library {library.store.directory} holds no videos",
+                hint="clamr-rag index VIDEO adds one",
+            )
+        return None
+    return tuple(_resolve(invocation, library, reference) for reference in references)
+
+
+def open_for(invocation: Invocation, references: tuple[str, ...]) -> VideoLibrary:
+    """Opens the library to ask about some videos; makes it only if there is a file to add.
+
+    Raises:
+        MediaError: A file that cannot be read as a video; told before anything is loaded.
+        UsageError: There is no library and nothing to make one from.
+    """
+    from clamr_rag.media import checked_video_path
+
+    files = [reference for reference in references if is_there(reference)]
+    for file in files:
+        checked_video_path(file)
+    try:
+        return invocation.open_library(create=bool(files))
+    except UsageError:
+        for reference in references:
+            _explain_missing_file(reference)
+        raise
+
+
+def is_there(reference: str) -> bool:
+    """Whether something stands at that path, readable or not."""
+    try:
+        Path(reference).stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        # No right to look, a loop of links, a name too long: opening it will say what is wrong.
+        return True
+    return True
+
+
+def _explain_missing_file(reference: str) -> None:
+    """Raises MediaError if the word was meant as a file that is not there."""
+    from clamr_rag.media import checked_video_path
+
+    if not is_there(reference) and any(mark in reference for mark in "./\\:"):
+        checked_video_path(reference)
+
+
+def _resolve(invocation: Invocation, library: VideoLibrary, reference: str) -> str:
+    if not is_there(reference):
+        try:
+            return library.find(reference).video.video_id
+        except UsageError:
+            _explain_missing_file(reference)
+            raise
+    report = add_video(invocation, library, Path(reference))
+    if report.status != "unchanged":
+        invocation.terminal.note(
+            f"{Path(reference).name}: {report.status}, {report.num_clips} clips in "
+            f"{report.elapsed_seconds:.0f} s"
+        )
+    return report.video_id
