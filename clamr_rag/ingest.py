@@ -50,6 +50,8 @@ from clamr_rag.types import (
 Stage = Literal["speech", "screen", "clips"]
 _SCAN_SIDE_PIXELS = 1920
 """Frames for the screen reader: small print of a 4K screen is still legible."""
+_SLIVER_SECONDS = 1.0
+"""A text that a clip shares for less than this belongs to its neighbour."""
 _CLIP_SIDE_PIXELS = 768
 """Frames for an encoder, which scales them down further."""
 _STAGES: tuple[Stage, ...] = ("speech", "screen", "clips")
@@ -347,9 +349,12 @@ class Indexing:
     def _cut(
         self, transcript: Transcript, screen: ScreenPart, metadata: Sequence[MetadataLine]
     ) -> tuple[Clip, ...]:
-        """Cuts the video into clips and gives each its texts."""
+        """Cuts the video into clips, where chapters begin too, and gives each its texts."""
+        chapters = tuple(line.span.start_seconds for line in metadata if line.span)
         spans = make_segmenter(self._options.segmentation).segment(
-            self._info.duration_seconds, shot_cuts=screen.shot_cuts, cues=transcript.cues
+            self._info.duration_seconds,
+            shot_cuts=(*screen.shot_cuts, *chapters),
+            cues=transcript.cues,
         )
         return tuple(
             Clip(
@@ -462,11 +467,19 @@ def _starting_in(span: TimeSpan, cues: Sequence[Cue]) -> tuple[Cue, ...]:
 
 
 def _is_shown(line: OcrLine, span: TimeSpan) -> bool:
-    return line.first_seconds < span.stop_seconds and line.last_seconds >= span.start_seconds
+    # The last frame that shows a line does so until the next frame is looked at.
+    shown = TimeSpan(line.first_seconds, line.last_seconds + _SLIVER_SECONDS)
+    return _meets(shown, span)
 
 
 def _is_about(line: MetadataLine, span: TimeSpan) -> bool:
-    return line.span is None or line.span.overlap_seconds(span) > 0
+    return line.span is None or _meets(line.span, span)
+
+
+def _meets(text: TimeSpan, clip: TimeSpan) -> bool:
+    """Whether a text belongs to a clip: a sliver of a slide at a clip's edge does not."""
+    least = min(_SLIVER_SECONDS, text.duration_seconds / 2, clip.duration_seconds / 2)
+    return text.overlap_seconds(clip) >= max(least, 1e-6)
 
 
 def _digest(*parts: str) -> str:

@@ -154,19 +154,19 @@ def rewrite(folder: Path, change: Any) -> None:
     save_file({k: v.contiguous() for k, v in change(load_file(path)).items()}, path)
 
 
-def with_old_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights under the names of transformers 4.51."""
+def with_new_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights under the names of the modules of transformers 5; the hub keeps the older ones."""
 
-    def old(name: str) -> str:
-        for new_prefix, old_prefix in (
-            ("model.language_model.", "model."), ("model.visual.", "visual."),
-            ("model.audio_tower.", "audio_tower."),
+    def new(name: str) -> str:
+        for old_prefix, new_prefix in (
+            ("model.", "model.language_model."), ("visual.", "model.visual."),
+            ("audio_tower.", "model.audio_tower."),
         ):  # fmt: skip
-            if name.startswith(new_prefix):
-                return old_prefix + name.removeprefix(new_prefix)
+            if name.startswith(old_prefix):
+                return new_prefix + name.removeprefix(old_prefix)
         return name
 
-    return {old(name): weight for name, weight in weights.items()}
+    return {new(name): weight for name, weight in weights.items()}
 
 
 def mixed_clips(count: int = 8, *, sound: bool = False, seed: int = 0) -> list[ClipInput]:

@@ -25,10 +25,10 @@ _NEW_WORD_GAIN = 0.30
 _MIN_QUOTE_SCORE = 0.35
 """Mean cosine under which a further quote is not worth reading."""
 
-_CONFIDENCE_MIDPOINT = 0.47
-_CONFIDENCE_SLOPE = 20.0
+CONFIDENCE_MIDPOINT = 0.47
+CONFIDENCE_SLOPE = 20.0
 """Logistic fit of "is it in the video" on the best passages' score; `eval/calibrate_abstention.py`
-on generated lectures, seeds 100-119."""
+on generated lectures, seeds 100-107."""
 
 _LEADS = {Modality.ASR: "Said", Modality.OCR: "On screen", Modality.DESCRIPTION: "In the metadata"}
 
@@ -134,7 +134,7 @@ def _cover(scored: Sequence[_Scored]) -> list[_Scored]:
 def _confidence(quotes: Sequence[_Scored]) -> float:
     """Probability that the quotes hold the answer: logistic in the words they cover together."""
     covered = np.max([quote.token_cosines for quote in quotes], axis=0)
-    return 1 / (1 + math.exp(-_CONFIDENCE_SLOPE * (float(covered.mean()) - _CONFIDENCE_MIDPOINT)))
+    return 1 / (1 + math.exp(-CONFIDENCE_SLOPE * (float(covered.mean()) - CONFIDENCE_MIDPOINT)))
 
 
 def _sentence(quotes: Sequence[_Scored]) -> str:

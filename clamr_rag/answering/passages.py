@@ -9,7 +9,10 @@ from itertools import pairwise
 from clamr_rag.answering import Quote
 from clamr_rag.types import Clip, Cue, Modality, TimeSpan
 
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*(?=\s|$)")
+_SENTENCE_END = re.compile(
+    r"(?<!\b(?:Mr|Ms|Dr|St|No|vs))(?<!\bMrs)(?<!\bProf)(?<!\b[A-Z])"  # a title or an initial
+    r"[.!?…。！？][\"'”’)\]]*(?=\s|$)"
+)
 _LONGEST_SENTENCE_SECONDS = 20.0
 _SHORTEST_SECONDS = 1.0
 
