@@ -97,6 +97,7 @@ def add_video(
 def small_library(folder: Path, names: str = "abc", clips_each: int = 5) -> Store:
     """A library of videos with random vectors."""
     store = Store.open(folder)
+    store.claim_encoder("mini", "mini:1")
     for seed, name in enumerate(names):
         modalities = [1, 1, 2, 3, 3, 4, 0]
         vectors = [clip_vectors(modalities, 100 * seed + n) for n in range(clips_each)]

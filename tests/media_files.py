@@ -72,6 +72,9 @@ class Plan:
     tone_seconds: float = 0.0
     """Length of a 440 Hz tone; 0 for no sound track."""
     tone_offset_seconds: float = 0.0
+    tone_lost_seconds: tuple[float, float] = (0.0, 0.0)
+    """Sound packets that start in this range are not written: a gap in the time stamps."""
+    tone_layout: str = "mono"
     subtitles: Sequence[Subtitles] = ()
     chapters: Sequence[tuple[float, float, str]] = ()
     tags: dict[str, str] = field(default_factory=dict)
@@ -131,7 +134,7 @@ def make_video(path: Path, plan: Plan | None = None) -> MadeVideo:
                 ]
             )
         video = _add_video(container, path.suffix, plan) if plan.frame_seconds else None
-        sound = _add_sound(container, path.suffix) if plan.tone_seconds else None
+        sound = _add_sound(container, path.suffix, plan.tone_layout) if plan.tone_seconds else None
         texts = [_add_subtitles(container, track) for track in plan.subtitles]
         # All packets by time: some muxers insist on it.
         packets = [
@@ -180,27 +183,31 @@ def _video_packets(stream, plan: Plan) -> Iterable[av.Packet]:
     yield from stream.encode(None)
 
 
-def _add_sound(container, suffix: str):
+def _add_sound(container, suffix: str, layout: str):
     codec = {".webm": "libopus", ".avi": "pcm_s16le", ".wav": "pcm_s16le"}.get(suffix, "aac")
-    return container.add_stream(codec, rate=48000, layout="mono")
+    return container.add_stream(codec, rate=48000, layout=layout)
 
 
 def _sound_packets(stream, plan: Plan) -> Iterable[av.Packet]:
-    """A 440 Hz tone at half volume."""
+    """A 440 Hz tone at half volume, less what is to be lost."""
     times = np.arange(round(plan.tone_seconds * 48000)) / 48000
     tone = (0.5 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
     stream.codec_context.open()
     length = stream.codec_context.frame_size or 1024
-    converter = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=48000)
+    converter = av.AudioResampler(stream.codec_context.format, plan.tone_layout, 48000)
+    packets = []
     for first in range(0, len(tone), length):
-        part = tone[None, first : first + length]
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), "fltp", "mono")
+        part = np.ascontiguousarray(tone[None, first : first + length])
+        frame = av.AudioFrame.from_ndarray(part, "fltp", "mono")
         frame.sample_rate = 48000
         for ready in converter.resample(frame):
             ready.pts = first + round(plan.tone_offset_seconds * 48000)
             ready.time_base = Fraction(1, 48000)
-            yield from stream.encode(ready)
-    yield from stream.encode(None)
+            packets += stream.encode(ready)
+    start, stop = plan.tone_lost_seconds
+    for packet in [*packets, *stream.encode(None)]:
+        if not start <= float(packet.pts * packet.time_base) < stop:
+            yield packet
 
 
 _ASS_HEADER = (

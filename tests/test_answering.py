@@ -80,7 +80,8 @@ def test_sentences_are_joined_over_cues_and_cut_inside_them() -> None:
 
 
 def test_titles_and_initials_end_no_sentence() -> None:
-    clip = make_clip(cues=(Cue(0, 9, "Ms. Tanaka met Prof. J. Okonkwo at St. Paul. She resigned."),))
+    text = "Ms. Tanaka met Prof. J. Okonkwo at St. Paul. She resigned."
+    clip = make_clip(cues=(Cue(0, 9, text),))
     said = [quote.text for quote in passages(clip, 0)]
     assert said == ["Ms. Tanaka met Prof. J. Okonkwo at St. Paul.", "She resigned."]
 
@@ -143,6 +144,16 @@ def test_quotes_the_evidence(question: str, quote: str, modality: Modality, lead
     assert answer.text == f"{lead}: “{quote}” [1]."
     assert (citation.clip_id, citation.video_path) == ("v-00000", "/films/town hall.mp4")
     assert citation.span.overlap_seconds(TimeSpan(0, 20)) > 0
+
+
+def test_a_title_that_repeats_the_question_is_context_not_an_answer() -> None:
+    lines = ("Honey harvest", "Yield: 4200 jars", "Best meadow: Lindenhof")
+    slide = make_clip(ocr_lines=tuple(line(text) for text in lines))
+    answer = ask("How many jars was the yield of the honey harvest?", slide)
+    assert answer.citations[0].text == "Yield: 4200 jars"
+    assert answer.confidence > 0.9, "the title vouches for what it stands above"
+    only_title = make_clip(ocr_lines=(line("Honey harvest"),))
+    assert ask("When is the honey harvest?", only_title).citations[0].text == "Honey harvest"
 
 
 def test_a_double_question_gets_two_quotes() -> None:

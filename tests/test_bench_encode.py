@@ -6,9 +6,11 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from clamr_rag.encoder.processing import TokenSequence
 from eval import bench_encode
 
 
@@ -48,9 +50,13 @@ def test_useful_work_grows_with_the_clip() -> None:
 
 def test_useful_work_of_the_real_size_is_as_counted_by_hand() -> None:
     config = bench_encode.model_config(bench_encode._raw_config("3b"), Path("3b"))
-    tokenless = bench_encode.random_encoder
-    assert callable(tokenless)
-    # 36 layers of 2 * (2048 * 2048 * 2 + 2 * 2048 * 256 + 3 * 2048 * 11008) per token.
-    per_token = 36 * 2 * (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 11008)
-    assert per_token == pytest.approx(5.55e9, rel=0.01)
-    del config
+    tokens = 1000
+    zeros = np.zeros(tokens)
+    sequence = TokenSequence(
+        zeros.astype(np.int64), zeros.astype(np.uint8), zeros.astype(np.float32), np.zeros((3, 1))
+    )
+    # q, k, v, o and the three products of the MLP, 36 times: 2.77 G weights, two operations each.
+    weights = 36 * (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 11008)
+    attention = 36 * 2 * tokens * tokens * 2048
+    assert bench_encode.useful_flops(config, sequence) == 2 * tokens * weights + attention
+    assert weights == pytest.approx(2.77e9, rel=0.01)

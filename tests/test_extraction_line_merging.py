@@ -97,6 +97,7 @@ def test_a_box_covers_most_of_a_smaller_one_but_not_the_other_way() -> None:
         ("Count: 1", "Count: 12", False),
         ("Count", "Count: 12", True),
         ("Results", "Results", False),
+        ("load(path", "load(path):", True),
         ("Results", "Outlook and results", False),
         ("...", "anything", False),
     ],

@@ -84,6 +84,14 @@ def test_missing_lanes_are_no_error(
     assert 1.4 < info.duration_seconds < 2.1
 
 
+@pytest.mark.parametrize("offset", ["-1.5", "-9"])
+def test_length_without_time_stamps_is_counted(tmp_path: Path, offset: str) -> None:
+    options = {"output_ts_offset": offset, "avoid_negative_ts": "disabled"}
+    info = probe(make_video(tmp_path / "Film.mkv", Plan(muxer_options=options)).path)
+    # Where stamps begin in the middle, the order of decoding blurs the count by some pictures.
+    assert info.duration_seconds == pytest.approx(2.0, abs=0.2)
+
+
 def test_longer_sound_makes_the_length(tmp_path: Path) -> None:
     info = probe(make_video(tmp_path / "Film.mp4", Plan(tone_seconds=6.0)).path)
     assert info.duration_seconds == pytest.approx(6.0, abs=0.03)

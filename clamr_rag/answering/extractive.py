@@ -2,12 +2,14 @@
 
 Nothing is generated. Every passage of the retrieved clips is scored against the question by the
 same late interaction that found the clips; the best is quoted, then others as long as they match
-words of the question that the quotes so far do not.
+words of the question that the quotes so far do not. A passage that only repeats words of the
+question (often a slide's title) answers nothing: it counts as context of its clip's passages.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
@@ -24,6 +26,8 @@ _NEW_WORD_GAIN = 0.30
 """Cosine that a further quote must add to some word of the question."""
 _MIN_QUOTE_SCORE = 0.35
 """Mean cosine under which a further quote is not worth reading."""
+_CONTEXT_SHARE = 0.8
+"""What a word of the question that only the context matches is worth."""
 
 CONFIDENCE_MIDPOINT = 0.47
 CONFIDENCE_SLOPE = 20.0
@@ -33,7 +37,7 @@ on generated lectures, seeds 100-107."""
 _LEADS = {Modality.ASR: "Said", Modality.OCR: "On screen", Modality.DESCRIPTION: "In the metadata"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
     """A passage and its best cosine per query token, ``(T,)``."""
 
@@ -57,7 +61,7 @@ class ExtractiveGenerator:
         found = _without_repeats(found)
         vectors = self._encoder.encode_clips([_passage_input(passage) for passage in found])
         query = self._encoder.encode_query(prompt.question)
-        scored = _scored(query, found, vectors)
+        scored = _with_context(prompt.question, _scored(query, found, vectors))
         if not scored:
             return Draft((), "", 0.0)
         quotes = _cover(scored)
@@ -79,6 +83,8 @@ class ExtractiveGenerator:
         best: tuple[float, int, Quote] | None = None
         for number, choice in enumerate(prompt.choices):
             for entry in _scored(self._encoder.encode_query(choice), found, vectors):
+                if entry.quote.text not in by_text:
+                    continue  # it only repeats the question
                 question_score = by_text[entry.quote.text].quote.similarity
                 support = entry.quote.similarity + 2 * question_score
                 if best is None or support > best[0]:
@@ -114,8 +120,41 @@ def _scored(
     for passage, vector in zip(found, vectors, strict=True):
         if len(vector):
             cosines = (query.vectors @ vector.vectors.T).max(axis=1)
-            entries.append(_Scored(replace(passage, similarity=float(cosines.mean())), cosines))
+            entries.append(_rescored(_Scored(passage, cosines), cosines))
     return sorted(entries, key=lambda entry: -entry.quote.similarity)
+
+
+def _with_context(question: str, scored: Sequence[_Scored]) -> list[_Scored]:
+    """Takes out the passages that repeat the question, and credits them to their neighbours.
+
+    If nothing else is left they stay: then they are all there is to show.
+    """
+    asked = _words(question)
+    echoes = [entry for entry in scored if _words(entry.quote.text, entry.quote.modality) <= asked]
+    telling = [entry for entry in scored if entry not in echoes]
+    context: dict[int, FloatArray] = {}
+    for echo in echoes:
+        known = context.get(echo.quote.clip_number, np.float32(0.0))
+        context[echo.quote.clip_number] = np.maximum(known, _CONTEXT_SHARE * echo.token_cosines)
+    credited = [
+        _rescored(entry, np.maximum(entry.token_cosines, context[entry.quote.clip_number]))
+        if entry.quote.clip_number in context
+        else entry
+        for entry in telling
+    ]
+    return sorted(credited or echoes, key=lambda entry: -entry.quote.similarity)
+
+
+def _words(text: str, modality: Modality = Modality.OTHER) -> set[str]:
+    """The words of a text in lower case, without the key of a metadata line."""
+    if modality == Modality.DESCRIPTION:
+        text = text.partition(": ")[2]
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def _rescored(entry: _Scored, token_cosines: FloatArray) -> _Scored:
+    similarity = float(token_cosines.mean())
+    return _Scored(replace(entry.quote, similarity=similarity), token_cosines)
 
 
 def _cover(scored: Sequence[_Scored]) -> list[_Scored]:
