@@ -240,4 +240,5 @@ def test_the_threshold_is_the_line(confidence: float, abstained: bool) -> None:
     )  # fmt: skip
     assert answer.abstained is abstained
     assert answer.choice == (None if abstained else "A")
-    assert len(answer.citations) == 1, "what came nearest is still shown"
+    assert len(answer.citations) == (0 if abstained else 1), "an abstention cites nothing"
+    assert len(answer.clips) == 1, "what came nearest is still there"

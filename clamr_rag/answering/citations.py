@@ -22,7 +22,7 @@ def resolve(
     """Turns quotes into citations whose clip, file and times come from the index.
 
     A draft without quotes, or of less confidence than the threshold, becomes an abstention: it
-    keeps the citations of what came nearest but says nothing from them.
+    says and cites nothing; what came nearest is among the clips.
     """
     abstained = not draft.quotes or draft.confidence < abstain_below
     return Answer(
@@ -33,10 +33,14 @@ def resolve(
         encoder=encoder,
         answerer=answerer,
         choice=None if abstained else draft.choice,
-        citations=tuple(_citation(prompt, quote, i + 1) for i, quote in enumerate(draft.quotes)),
+        citations=() if abstained else _citations(prompt, draft),
         clips=prompt.clips,
         timings_seconds=timings_seconds,
     )
+
+
+def _citations(prompt: Prompt, draft: Draft) -> tuple[Citation, ...]:
+    return tuple(_citation(prompt, quote, i) for i, quote in enumerate(draft.quotes, start=1))
 
 
 def _citation(prompt: Prompt, quote: Quote, index: int) -> Citation:
