@@ -34,9 +34,9 @@ def save_tiny_whisper(folder: Path) -> Path:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-    # As many entries as the real multilingual vocabulary has: CTranslate2 knows it by its size.
+    # CTranslate2 takes a vocabulary for multilingual if it has an empty entry, as Whisper's has.
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = alphabet + [f"Ġword{number}" for number in range(50_257 - len(alphabet))]
+    words = [*alphabet, *(f"Ġword{number}" for number in range(1000)), ""]
     tokenizer = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -69,6 +69,7 @@ def save_tiny_whisper(folder: Path) -> Path:
     model.generation_config.suppress_tokens = []
     model.generation_config.begin_suppress_tokens = []
     model.generation_config.lang_to_id = {name: ids[name] for name in languages}
+    model.generation_config._from_model_config = False  # or loading would make it anew
     source = folder / "checkpoint"
     model.save_pretrained(source)
     transformers.WhisperTokenizerFast(tokenizer_object=tokenizer).save_pretrained(source)
@@ -143,9 +144,40 @@ def test_a_window_is_heard_the_same_whatever_came_before(
 def test_the_language_asked_for_is_used(tiny_whisper: Path) -> None:
     options = SpeechOptions(asr_model=str(tiny_whisper), language="de-AT")
     german = FasterWhisperTranscriber(options, "cpu", threads=1)
-    german.transcribe(AudioWindow(0.0, voice(3)))
+    asked: list[object] = []
+    listen = german._model.transcribe
+
+    def spy(*arguments: object, **options: object) -> object:
+        asked.append((options["language"], options["multilingual"]))
+        return listen(*arguments, **options)
+
+    german._model.transcribe = spy
+    german.transcribe(AudioWindow(0.0, voice(2)))
+    assert asked == [("de", False)]
     with pytest.raises(UsageError, match=r"'xx'.*allowed: .*de, "):
         FasterWhisperTranscriber(options.model_copy(update={"language": "xx"}), "cpu", threads=1)
+
+
+def test_without_a_language_each_half_minute_is_detected(
+    transcriber: FasterWhisperTranscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detected: list[object] = []
+    engine = transcriber._model.model
+
+    class Listening:
+        is_multilingual = True
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(engine, name)
+
+        def detect_language(self, output: object) -> object:
+            detected.append(output)
+            return engine.detect_language(output)
+
+    monkeypatch.setattr(transcriber._model, "model", Listening())
+    transcriber.transcribe(AudioWindow(0.0, voice(8)))
+    assert engine.is_multilingual
+    assert len(detected) >= 2, "once for the whole, and once for its only half minute"
 
 
 def test_the_name_is_short(transcriber: FasterWhisperTranscriber) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 from clamr_rag.extraction import TextRecognizer, Transcriber
@@ -29,3 +32,20 @@ def test_a_script_shows_the_lines_of_the_latest_second() -> None:
     ]
     assert texts == [[], [("one", 5.0)], [("one", 9.9)], [("two", 10.0)], []]
     assert recognizer.recognize(Frame(10.0, pixels), (0.5, 0.5, 1.0, 1.0)) == ()
+
+
+def test_importing_the_rooms_loads_nothing_heavy() -> None:
+    rooms = (
+        "segmentation.shots segmentation.weighed extraction.asr extraction.ocr extraction.screen"
+    )
+    script = (
+        "import sys\n"
+        + "".join(f"import clamr_rag.{name}\n" for name in rooms.split())
+        + "import clamr_rag.extraction.speech, clamr_rag.extraction.metadata\n"
+        "heavy = set('av cv2 torch rapidocr scenedetect faster_whisper'.split())\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

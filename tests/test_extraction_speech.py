@@ -20,7 +20,7 @@ from clamr_rag.extraction.speech import (
     read_transcript,
     transcribe_windows,
 )
-from clamr_rag.media import MediaInfo, find_sidecars, probe
+from clamr_rag.media import MediaInfo, Sidecar, find_sidecars, probe
 from clamr_rag.types import Cue, Transcript
 
 SRT = "1\n00:00:00,500 --> 00:00:02,000\nHello from the {name}.\n\n"
@@ -107,6 +107,31 @@ def test_an_unreadable_file_is_passed_over_and_named(video: Path) -> None:
     assert found.warning is not None
     assert "Film.srt" in found.warning
     assert found.warning.endswith(f"used {good}")
+
+
+def test_a_broken_file_is_named_whatever_takes_its_place(video: Path) -> None:
+    (video.parent / "Film.srt").write_bytes(b"\x00\x01 this is no subtitle file")
+    (video.parent / "Film.de.srt").write_text("", encoding="utf-8")
+    unheard = found_for(video, asr_is_here=True)
+    missing = transcript(found_for(video))
+    for warning in (unheard.warning, missing.warning):
+        assert warning is not None
+        assert "Film.srt" in warning
+        assert "Film.de.srt" in warning
+    with pytest.raises(ExtractionError, match=r"no usable subtitles; Film\.srt"):
+        found_for(video, "subtitles")
+
+
+def test_machine_made_subtitles_are_better_than_none_and_are_called_so(video: Path) -> None:
+    name = write_sidecar(video, ".auto")
+    made = Sidecar(video.parent / name, "subtitles", "en")
+    options = SpeechOptions()
+    found = transcript(
+        find_speech(video, probe(video), [made], options, asr_is_here=lambda _: False)
+    )
+    assert (found.source, found.warning) == (name, f"{name} was made by a machine")
+    heard = find_speech(video, probe(video), [made], options, asr_is_here=lambda _: True)
+    assert isinstance(heard, UnheardSpeech)
 
 
 def test_other_languages_are_not_taken_for_the_one_asked_for(video: Path) -> None:

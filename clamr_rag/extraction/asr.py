@@ -64,13 +64,15 @@ class FasterWhisperTranscriber:
                 window.samples,
                 language=self._language,
                 multilingual=self._language is None and self._model.model.is_multilingual,
+                # Whisper invents speech for silence and music: it is not shown any.
                 vad_filter=True,
                 word_timestamps=True,
+                # An error in one half minute would otherwise be carried into the next.
                 condition_on_previous_text=False,
                 temperature=0.0,
             )
             words = without_loops(_words(pieces, window))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             raise ExtractionError(
                 f"{self.name} broke down in the sound from {window.start_seconds:.0f} s: {error}"
             ) from None
@@ -93,6 +95,7 @@ def _words(pieces: Iterable[Any], window: AudioWindow) -> list[Word]:
     """All words in video time, in order, kept within the window."""
     latest = len(window.samples) / 16_000
     words = []
+    # The recogniser is lazy: it works, and fails, while this runs.
     for piece in pieces:
         for word in piece.words or ():
             start = min(max(float(word.start), 0.0), latest)
@@ -128,6 +131,7 @@ def _model_folder(asr_model: str) -> Path | None:
     else:
         from huggingface_hub import try_to_load_from_cache
 
+        # Only the cache is asked: nothing is fetched that the user did not ask for.
         weights = try_to_load_from_cache(_hub_id(asr_model), "model.bin")
         if not isinstance(weights, str):
             return None
@@ -145,6 +149,7 @@ def _hub_id(asr_model: str) -> str:
     """The hub id of a model size, or the id itself."""
     if "/" in asr_model:
         return asr_model
+    # The package has the sizes in public, but their hub ids only here.
     from faster_whisper.utils import _MODELS
 
     if asr_model not in _MODELS:

@@ -12,7 +12,7 @@ from clamr_rag.types import OcrLine
 
 _LETTERS_PER_SLIP = 5
 """A word of this many letters may differ in one and still be the same word, badly read."""
-_TYPING_SECONDS = 5.0
+_MOST = 0.6
 _GAP_SECONDS = 2.5
 """Longest time in which a line may go unread between two readings of it, at one frame a second."""
 
@@ -25,6 +25,7 @@ def same_text(text: str, other: str) -> bool:
     words, others = _words(text), _words(other)
     if "".join(words) == "".join(others):
         return bool(words) or text == other
+    # One slip in a word is likely the recogniser's; one in a number may be the news.
     if re.findall(r"\d", text) != re.findall(r"\d", other):
         return False
     if len(words) != len(others):
@@ -41,24 +42,44 @@ def same_place(box: Box, other: Box) -> bool:
     )
 
 
+def covers(box: Box, other: Box) -> bool:
+    """Whether most of the other box lies in the box."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    area = (other[2] - other[0]) * (other[3] - other[1])
+    return width > 0 and height > 0 and width * height >= _MOST * area
+
+
 def grows_from(line: OcrLine, later: OcrLine) -> bool:
-    """Whether the later reading is the same line, typed on: it starts with the short-lived one."""
-    short_lived = line.last_seconds - line.first_seconds < _TYPING_SECONDS
-    longer = "".join(_words(later.text))
-    return (
-        short_lived
-        and same_place(line.box, later.box)
-        and longer.startswith("".join(_words(line.text)))
-    )
+    """Whether the later reading is the same line, typed on: it starts with the earlier text.
+
+    A number that grows is another number: ``Count: 1`` does not grow to ``Count: 12``.
+    """
+    short, long = "".join(_words(line.text)), "".join(_words(later.text))
+    if short == long:
+        short, long = line.text, later.text
+    if not short or len(long) <= len(short) or not long.startswith(short):
+        return False
+    grows_number = short[-1].isdigit() and long[len(short)].isdigit()
+    return not grows_number and same_place(line.box, later.box)
 
 
 def merged(line: OcrLine, later: OcrLine) -> OcrLine:
-    """One line over both times, with the text and place that were read with more confidence."""
-    best = later if later.confidence > line.confidence else line
+    """One line over both times, with the better text and its place.
+
+    That is the longer of two that grow from one another, else the one read with more confidence.
+    """
+    if grows_from(line, later):
+        best = later
+    elif grows_from(later, line):
+        best = line
+    else:
+        best = max(line, later, key=lambda reading: reading.confidence)
     return replace(
         best,
         first_seconds=min(line.first_seconds, later.first_seconds),
         last_seconds=max(line.last_seconds, later.last_seconds),
+        confidence=max(line.confidence, later.confidence),
     )
 
 
@@ -81,6 +102,7 @@ def join_gaps(lines: Iterable[OcrLine], gap_seconds: float = _GAP_SECONDS) -> tu
     """
     joined: list[OcrLine] = []
     open_numbers: list[int] = []
+    # Only lines that ended lately can go on: long videos stay linear.
     for line in sorted(lines, key=_by_time):
         oldest = line.first_seconds - gap_seconds
         open_numbers = [n for n in open_numbers if joined[n].last_seconds >= oldest]

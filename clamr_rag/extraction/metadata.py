@@ -61,6 +61,7 @@ def read_metadata(
             lines += _sidecar_lines(sidecar, info.duration_seconds, media_options)
         except MediaError as error:
             _log.warning("%s is passed over: %s", sidecar.path.name, error)
+    # Sidecars come first: their spelling wins over the container's where both say the same.
     lines += _tag_lines(info)
     lines += _chapter_lines(info.chapters, "chapters", info.duration_seconds)
     lines += _facts("file name", [("File name", readable_stem(Path(path).stem))])
@@ -154,6 +155,7 @@ def _description_lines(
 ) -> Iterator[MetadataLine]:
     """The sentences of a description; lines that start with a time become chapters."""
     timed, rest = timed_titles(description or "")
+    # A description gives only starts: each part lasts until the next.
     stops = [seconds for seconds, _ in timed[1:]] + [duration_seconds]
     for (start, title), stop in zip(timed, stops, strict=False):
         if start < duration_seconds:
@@ -171,6 +173,7 @@ def _distinct(lines: Iterable[MetadataLine]) -> tuple[MetadataLine, ...]:
         key, _, value = line.text.casefold().partition(": ")
         if key == "title":
             titles.add(_folded(value))
+        # Most files are called by their title.
         if key == "file name" and _folded(value) in titles:
             continue
         # Sources round a chapter's time differently, and its end is often only a guess.

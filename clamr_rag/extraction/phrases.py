@@ -51,6 +51,7 @@ def without_loops(words: Sequence[Word]) -> tuple[Word, ...]:
     here = 0
     while here < len(words):
         length, repeats = _loop_at(folded, here)
+        # The first turn keeps its true time; the rest is the machine's.
         if repeats > _KEPT_REPEATS:
             kept += words[here : here + length]
             here += length * repeats
@@ -62,6 +63,7 @@ def without_loops(words: Sequence[Word]) -> tuple[Word, ...]:
 
 def _loop_at(folded: Sequence[str], here: int) -> tuple[int, int]:
     """Words of the shortest phrase that is repeated from here on, and how often it is said."""
+    # Short phrases first: of "a a a a" one "a" is to be kept, not "a a".
     for length in range(1, min(_LONGEST_LOOP_WORDS, (len(folded) - here) // 2) + 1):
         phrase = folded[here : here + length]
         repeats = 1

@@ -25,6 +25,7 @@ _ENCODING_WORDS = re.compile(
 
 def clean(text: str, max_characters: int = _MAX_CHARACTERS) -> str:
     """One line of text: control and direction characters gone, spaces folded, cut at a word."""
+    # A line break separates words; a control character within a line may, too.
     spaced = "".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp"} else c for c in text)
     # Cf holds the characters that turn the direction of text or are not seen at all; Cs is broken.
     kept = "".join(c for c in spaced if unicodedata.category(c) not in {"Cf", "Cs", "Co", "Cn"})
@@ -55,6 +56,7 @@ def timed_titles(text: str) -> tuple[list[tuple[float, str]], str]:
     timed: list[tuple[float, str]] = []
     others = []
     for line in text.splitlines():
+        # Both styles are common: "12:31 Results" and "Results - 12:31".
         match = _STAMP_FIRST.match(line) or _STAMP_LAST.match(line)
         title = clean(_SPAN_END.sub("", match["title"])) if match else ""
         if match and any(character.isalnum() for character in title):

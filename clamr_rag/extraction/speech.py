@@ -8,7 +8,6 @@ heard window by window with `transcribe_windows`, so that the work can be saved 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +22,6 @@ from clamr_rag.types import Cue, TimeSpan, Transcript
 if TYPE_CHECKING:
     from clamr_rag.config import MediaOptions, SpeechOptions
     from clamr_rag.media import MediaInfo, Sidecar
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +68,25 @@ def find_speech(
     if options.speech == "asr":
         return _asr_or_error(info, options, asr_is_here)
     ranked = rank_subtitles(Path(path).stem, sidecars, info.subtitle_tracks, options.language)
-    written = [choice for choice in ranked if not choice.machine_made]
     if options.speech == "subtitles":
-        return _read_first(path, ranked, media_options) or _no_subtitles(
-            path, info, sidecars, options
-        )
-    transcript = _read_first(path, written, media_options)
+        transcript, problems = _read_first(path, ranked, media_options)
+        return transcript or _no_subtitles(path, info, sidecars, options, problems)
+    # A model that is here beats what some other machine wrote, but not what a person wrote.
+    written = [choice for choice in ranked if not choice.machine_made]
+    transcript, problems = _read_first(path, written, media_options)
     if transcript is not None:
         return transcript
     if info.audio_tracks and asr_is_here(options.asr_model):
-        return UnheardSpeech(asr_name(options.asr_model), options.language)
-    made = _read_first(path, [c for c in ranked if c.machine_made], media_options)
-    if made is not None:
-        hint = "these subtitles were made by a machine"
-        return replace(made, warning="; ".join(filter(None, (made.warning, hint))))
-    return _missing_speech(info, options)
+        return UnheardSpeech(
+            asr_name(options.asr_model), options.language, "; ".join(problems) or None
+        )
+    machine_made = [choice for choice in ranked if choice.machine_made]
+    transcript, problems = _read_first(path, machine_made, media_options, problems)
+    if transcript is not None:
+        warning = f"{transcript.source} was made by a machine"
+        return replace(transcript, warning="; ".join((*problems, warning)))
+    missing = _missing_speech(info, options)
+    return replace(missing, warning="; ".join((*problems, missing.warning or "")))
 
 
 def transcribe_windows(
@@ -162,23 +163,24 @@ def _asr_or_error(
 
 
 def _read_first(
-    path: str | Path, choices: Sequence[Subtitles], media_options: MediaOptions | None
-) -> Transcript | None:
-    """The first subtitles that can be read and are not empty; what was passed over is said."""
-    passed_over: list[str] = []
+    path: str | Path,
+    choices: Sequence[Subtitles],
+    media_options: MediaOptions | None,
+    problems: tuple[str, ...] = (),
+) -> tuple[Transcript | None, tuple[str, ...]]:
+    """The first subtitles that can be read and are not empty, and why others were passed over."""
     for choice in choices:
         try:
             cues = _read(path, choice, media_options)
         except MediaError as error:
-            passed_over.append(f"{choice.name} cannot be read ({error.got})")
+            # Said in the output: a fallback that nobody hears of would be a silent one.
+            problems = (*problems, f"{choice.name} cannot be read ({error.got})")
             continue
         if cues:
-            warning = f"{'; '.join(passed_over)}; used {choice.name}" if passed_over else None
-            return Transcript(choice.name, cues, choice.language, warning)
-        passed_over.append(f"{choice.name} is empty")
-    if passed_over:
-        _log.warning("subtitles of %s passed over: %s", path, "; ".join(passed_over))
-    return None
+            warning = "; ".join((*problems, f"used {choice.name}")) if problems else None
+            return Transcript(choice.name, cues, choice.language, warning), problems
+        problems = (*problems, f"{choice.name} is empty")
+    return None, problems
 
 
 def _read(
@@ -208,7 +210,11 @@ def _missing_speech(info: MediaInfo, options: SpeechOptions) -> Transcript:
 
 
 def _no_subtitles(
-    path: str | Path, info: MediaInfo, sidecars: Sequence[Sidecar], options: SpeechOptions
+    path: str | Path,
+    info: MediaInfo,
+    sidecars: Sequence[Sidecar],
+    options: SpeechOptions,
+    problems: tuple[str, ...],
 ) -> Transcript:
     """Says which subtitles there would have been.
 
@@ -220,7 +226,12 @@ def _no_subtitles(
     there = ", ".join(sorted(language or "unknown" for language in languages)) or "none"
     wanted = f" in '{options.language}'" if options.language else ""
     raise ExtractionError(
-        f"--speech subtitles, but {Path(path).name} has no usable subtitles{wanted}",
+        "; ".join(
+            (
+                f"--speech subtitles, but {Path(path).name} has no usable subtitles{wanted}",
+                *problems,
+            )
+        ),
         allowed=f"languages there: {there}",
         hint="put Film.srt beside Film.mp4, or use --speech auto",
     )

@@ -67,6 +67,7 @@ def rank_subtitles(
 
 
 def _from_sidecar(sidecar: Sidecar, stem: str) -> Subtitles:
+    # Flags and languages stand between the video's own name and the ending.
     marks = sidecar.path.stem.removeprefix(stem).replace(".", " ")
     return Subtitles(
         name=sidecar.path.name,

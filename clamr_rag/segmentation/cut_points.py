@@ -64,6 +64,7 @@ def find_cut_points(
     must = _inside(np.asarray(needed, dtype=np.float64), duration_seconds)
     places = _inside(np.concatenate([shots, cue_ends, grid, must]), duration_seconds)
 
+    # Every cut has a price, so that no more are made than the lengths ask for.
     costs = np.ones_like(places)
     costs -= weights.shot * _closeness(places, shots)
     costs -= np.where(
@@ -104,6 +105,7 @@ def _is_inside_cue(places: Seconds, cues: tuple[Cue, ...]) -> npt.NDArray[np.boo
     if not cues:
         return np.zeros(len(places), dtype=bool)
     starts = np.array([cue.start_seconds for cue in cues])
+    # Cues overlap and come unsorted: the latest stop so far tells whether anyone still speaks.
     order = np.argsort(starts, kind="stable")
     stops = np.array([cue.stop_seconds for cue in cues])[order]
     latest_stop = np.concatenate([[-np.inf], np.maximum.accumulate(stops)])
@@ -117,6 +119,7 @@ def _cheapest_per_step(
 ) -> npt.NDArray[np.bool_]:
     """Marks the cheapest place of each step, the earliest of equals, ``(len(places),)``."""
     steps = np.floor(places / step_seconds)
+    # Sorted by step, then price, then time: the first of each step is the one to keep.
     order = np.lexsort((places, costs, steps))
     _, first = np.unique(steps[order], return_index=True)
     kept = np.zeros(len(places), dtype=bool)

@@ -45,6 +45,7 @@ def even_borders(
         raise ValueError(f"a video needs 0 <= duration < inf, got {duration_seconds}")
     if duration_seconds == 0:
         return ()
+    # The slack forgives 30.0 / 0.1 coming out a hair under 300.
     most = math.floor(duration_seconds / min_seconds * (1 + _SLACK))
     fewest = max(1, math.ceil(duration_seconds / max_seconds * (1 - _SLACK)))
     if fewest > most:

@@ -49,6 +49,7 @@ class ShotFinder:
             _adaptive(AdaptiveDetector, _MIN_PICTURE_CHANGE),
             HistogramDetector(threshold=_TONE_CHANGE, bins=64, min_scene_len=0),
         )
+        # Slides share their tones and most of their white: only their letters tell them apart.
         self._on_strokes: tuple[SceneDetector, ...] = (
             _adaptive(AdaptiveDetector, _MIN_STROKE_CHANGE),
         )
@@ -74,6 +75,7 @@ class ShotFinder:
             self._last = None
         kept: list[float] = []
         for number in sorted(self._cut_numbers):
+            # A fade makes a cut at each of its frames; the first stands for all.
             seconds = self._seconds[number]
             if not kept or seconds - kept[-1] > _MIN_SHOT_SECONDS:
                 kept.append(seconds)
@@ -114,6 +116,7 @@ def _small_picture(pixels: ByteArray) -> ByteArray:
     """The picture as the detectors want it, BGR uint8 ``(90, 160, 3)``."""
     import cv2
 
+    # Averaging over areas takes the noise out as well, for half a millisecond.
     small = cv2.resize(pixels, _PICTURE_SIZE, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(small[:, :, ::-1])
 
@@ -130,6 +133,7 @@ def _stroke_map(pixels: ByteArray) -> ByteArray:
     scaled_height = max(1, round(height * _STROKE_WIDTH / width))
     grey = cv2.resize(grey, (_STROKE_WIDTH, scaled_height), interpolation=cv2.INTER_AREA)
     detail = cv2.absdiff(grey, cv2.blur(grey, (7, 7)))
+    # Camera noise would add up over the flat parts of the picture.
     detail = np.maximum(detail, _STROKE_NOISE) - _STROKE_NOISE
     density = cv2.resize(detail, _STROKE_SIZE, interpolation=cv2.INTER_AREA)
     strong = np.minimum(density * _STROKE_GAIN, 255).astype(np.uint8)

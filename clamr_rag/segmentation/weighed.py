@@ -75,6 +75,7 @@ class WeighedSegmenter:
         first = np.searchsorted(times, times - self.max_seconds - _SLACK_SECONDS, side="left")
         stop = np.searchsorted(times, times - self.min_seconds + _SLACK_SECONDS, side="right")
         middle = (self.min_seconds + self.max_seconds) / 2
+        # With equal bounds every clip has the middle length and the scale does not matter.
         scale = _UNEVEN_COST / max((self.max_seconds - middle) ** 2, _SLACK_SECONDS)
         total = np.full(len(times), np.inf)
         total[0] = 0.0
@@ -84,6 +85,7 @@ class WeighedSegmenter:
             if window.start >= window.stop:
                 continue
             lengths = times[here] - times[window]
+            # Places that no path reaches cost infinity and are never the cheapest.
             sums = total[window] + scale * (lengths - middle) ** 2
             best = int(sums.argmin())
             total[here] = sums[best] + costs[here]
