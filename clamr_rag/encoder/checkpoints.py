@@ -1,8 +1,8 @@
 """Weights of every release under one set of names, adapters merged in; safetensors only.
 
-Known layouts: full checkpoints with the parameter names of transformers 4.51 (``model.layers``,
-``visual``), of 5.x (``model.language_model``, ``model.visual``), of the whole Omni model
-(``thinker.``) and of ColQwen; LoRA adapters as PEFT saves them. Our own format is the second with
+Known layouts: full checkpoints with the names of the hub (``model.layers``, ``visual``), of the
+modules of transformers 5 (``model.language_model``, ``model.visual``), of the whole Omni model
+(``thinker.``) and of ColQwen; LoRA adapters as PEFT saves them. Our own format is the first with
 the projection in it. A weight that is missing, left over or of another shape is an error.
 """
 
@@ -41,12 +41,7 @@ _RENAMED = {
     "embedding_proj_layer.": "projection.",
     "model.": "language_model.",
 }
-_SAVED_NAMES = {
-    "language_model.": "model.language_model.",
-    "visual.": "model.visual.",
-    "audio_tower.": "model.audio_tower.",
-    "projection.": "custom_text_proj.",
-}
+_SAVED_NAMES = {"language_model.": "model.", "projection.": "custom_text_proj."}
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(\.\w+)?\.weight")
 _WRAPPED_BY_PEFT = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.)")
 _SHOWN_KEYS = 8
@@ -227,7 +222,7 @@ def weights_digest(checkpoint: Checkpoint) -> str:
 def save_checkpoint(
     weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], tokenizer: Path, folder: Path
 ) -> None:
-    """Writes our own format: one merged checkpoint with its projection, names of transformers 5.
+    """Writes our own format: one merged checkpoint with its projection, names of the hub.
 
     Args:
         weights: All parameters under our names.
@@ -249,7 +244,7 @@ def _saved_name(name: str) -> str:
     for ours, saved in _SAVED_NAMES.items():
         if name.startswith(ours):
             return saved + name.removeprefix(ours)
-    raise UsageError(f"got weight {name}", allowed=", ".join(_SAVED_NAMES))
+    return name
 
 
 def _weight_files(folder: Path) -> list[Path]:

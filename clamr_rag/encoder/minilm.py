@@ -86,7 +86,7 @@ class MiniLM(nn.Module):
             float32 ``(batch, length, 384)``; rows of padding are meaningless.
         """
         types = self.token_types.weight[0]
-        hidden = self.norm(self.words(ids) + self.positions(positions) + types)
+        hidden: torch.Tensor = self.norm(self.words(ids) + self.positions(positions) + types)
         for layer in self.layers:
             hidden = layer(hidden, src_key_padding_mask=~mask)
         return hidden

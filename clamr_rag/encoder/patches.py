@@ -52,8 +52,8 @@ def smart_resize(
 ) -> tuple[int, int]:
     """Height and width, multiples of 28, within the pixel limits and near the aspect ratio.
 
-    The rule of qwen-vl-utils 0.0.11, except that a strip so thin that it would round to nothing
-    keeps 28 pixels.
+    The rule of qwen-vl-utils 0.0.11, except where that breaks the limit or gives no pixels at all:
+    a thin strip keeps 28 pixels, and its length gives way.
     """
     factor = PATCH_PIXELS * MERGE_PATCHES
     new_height = max(factor, round(height / factor) * factor)
@@ -66,8 +66,9 @@ def smart_resize(
         grow = math.sqrt(min_pixels / (height * width))
         new_height = math.ceil(height * grow / factor) * factor
         new_width = math.ceil(width * grow / factor) * factor
-    limit = max(factor, max_pixels // factor // factor * factor)
-    return min(new_height, limit), min(new_width, limit)
+    if new_height > new_width:
+        return min(new_height, max_pixels // new_width // factor * factor), new_width
+    return new_height, min(new_width, max_pixels // new_height // factor * factor)
 
 
 def pick_frames(num_frames: int, max_frames: int) -> list[int]:

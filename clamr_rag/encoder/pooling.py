@@ -96,7 +96,7 @@ def _centre(rows: FloatArray) -> FloatArray:
 
 def _ward_labels(rows: FloatArray, num_groups: int) -> LabelArray:
     """Group number of each row ``(n,)`` by Ward's hierarchical clustering."""
-    from scipy.cluster.hierarchy import linkage  # type: ignore[import-untyped]
+    from scipy.cluster.hierarchy import linkage
 
     merges = linkage(rows.astype(np.float64), method="ward")
     # Not fcluster: it cuts by height, and equal heights give another number of groups.

@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -40,7 +41,7 @@ from clamr_rag.encoder.processing import (
     TokenSequence,
 )
 from clamr_rag.errors import OutOfMemoryError, UsageError
-from clamr_rag.types import ClipInput, Modality, MultiVector
+from clamr_rag.types import ClipInput, FloatArray, Modality, MultiVector
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ class QwenEncoder:
         self.backbone = backbone
         self.processor = processor
         self.batch_clips = options.batch_clips
+        self._room_clips: int | None = None
+        """Most clips that fitted at a time since memory ran out; None until it does."""
 
     @property
     def dim(self) -> int:
@@ -90,7 +93,7 @@ class QwenEncoder:
         sequence = self.processor.query(text)
         vectors = self._embed([sequence])[0]
         return MultiVector(
-            vectors=vectors.cpu().numpy(),
+            vectors=_finite(vectors),
             modalities=sequence.modalities,
             seconds=sequence.seconds,
             tokens=self.processor.token_texts(sequence),
@@ -131,20 +134,25 @@ class QwenEncoder:
         filled = [sequence for sequence in sequences if len(sequence)]
         if not filled:
             return [torch.zeros((0, self.dim)) for _ in sequences]
+        if self._room_clips and len(sequences) > self._room_clips:
+            return self._embed_halves(sequences)
         try:
             vectors = self.backbone(filled)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
-            failed: Exception = error
+            failed = error.with_traceback(None)
         else:
             return list(vectors.split([len(sequence) for sequence in sequences]))
         # Outside the handler: the traceback would keep the failed batch's tensors alive.
-        return self._embed_halves(sequences, failed.with_traceback(None))
+        self._make_room(sequences, failed)
+        return self._embed_halves(sequences)
 
-    def _embed_halves(
-        self, sequences: Sequence[TokenSequence], error: Exception
-    ) -> list[torch.Tensor]:
+    def _embed_halves(self, sequences: Sequence[TokenSequence]) -> list[torch.Tensor]:
+        half = len(sequences) // 2
+        return self._embed(sequences[:half]) + self._embed(sequences[half:])
+
+    def _make_room(self, sequences: Sequence[TokenSequence], error: Exception) -> None:
         if len(sequences) == 1:
             raise OutOfMemoryError(
                 f"{self.name} ran out of memory on one clip of {len(sequences[0])} tokens: {error}",
@@ -152,11 +160,12 @@ class QwenEncoder:
             ) from None
         if self.backbone.device.type == "cuda":
             torch.cuda.empty_cache()
-        half = len(sequences) // 2
+        self._room_clips = len(sequences) // 2
         logger.warning(
-            "out of memory with %d clips at a time, going on with %d", len(sequences), half
+            "out of memory with %d clips at a time, going on with %d",
+            len(sequences),
+            self._room_clips,
         )
-        return self._embed(sequences[:half]) + self._embed(sequences[half:])
 
 
 def load_qwen_encoder(
@@ -211,21 +220,11 @@ def load_qwen_encoder(
 
 def build_backbone(config: Any, tokens: ModelTokens, dim: int, attention: str) -> Backbone:
     """The model of a transformers configuration, without weights (they are on the meta device)."""
-    from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
-    from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as vl
-
     config.text_config._attn_implementation = attention
+    towers = _vl_towers if tokens.sound is None else _omni_towers
     with weights_on_meta():
         projection = nn.Linear(config.text_config.hidden_size, dim)
-        if tokens.sound is None:
-            language_model: nn.Module = vl.Qwen2_5_VLTextModel(config.text_config)
-            visual: nn.Module = vl.Qwen2_5_VisionTransformerPretrainedModel(config.vision_config)
-            audio_tower = None
-        else:
-            config.audio_config._attn_implementation = "sdpa"
-            language_model = omni.Qwen2_5OmniThinkerTextModel(config.text_config)
-            visual = omni.Qwen2_5OmniVisionEncoder(config.vision_config)
-            audio_tower = omni.Qwen2_5OmniAudioEncoder(config.audio_config)
+        language_model, visual, audio_tower = towers(config)
     return Backbone(
         language_model,
         visual,
@@ -233,6 +232,31 @@ def build_backbone(config: Any, tokens: ModelTokens, dim: int, attention: str) -
         projection,
         video_token=tokens.video,
         audio_token=tokens.sound.audio if tokens.sound else None,
+    )
+
+
+def _vl_towers(config: Any) -> tuple[Any, Any, Any]:
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+        Qwen2_5_VisionTransformerPretrainedModel,
+        Qwen2_5_VLTextModel,
+    )
+
+    visual = Qwen2_5_VisionTransformerPretrainedModel(config.vision_config)
+    return Qwen2_5_VLTextModel(config.text_config), visual, None
+
+
+def _omni_towers(config: Any) -> tuple[Any, Any, Any]:
+    from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import (
+        Qwen2_5OmniAudioEncoder,
+        Qwen2_5OmniThinkerTextModel,
+        Qwen2_5OmniVisionEncoder,
+    )
+
+    config.audio_config._attn_implementation = "sdpa"
+    return (
+        Qwen2_5OmniThinkerTextModel(config.text_config),
+        Qwen2_5OmniVisionEncoder(config.vision_config),
+        Qwen2_5OmniAudioEncoder(config.audio_config),
     )
 
 
@@ -286,9 +310,19 @@ def model_tokens(config: Any, tokenizer: ChatTokenizer) -> ModelTokens:
 def _multi_vector(
     sequence: TokenSequence, vectors: torch.Tensor, *, keep_other: bool
 ) -> MultiVector:
-    rows = vectors.cpu().numpy()
+    rows = _finite(vectors)
     kept = slice(None) if keep_other else sequence.modalities != Modality.OTHER
     return MultiVector(rows[kept], sequence.modalities[kept], sequence.seconds[kept])
+
+
+def _finite(vectors: torch.Tensor) -> FloatArray:
+    rows: FloatArray = vectors.cpu().numpy()
+    if not np.isfinite(rows).all():
+        raise UsageError(
+            "the model gave vectors that are not finite",
+            hint="use dtype float32 or bfloat16, and verify the weights",
+        )
+    return rows
 
 
 def _batches(lengths: Sequence[int], batch_clips: int) -> list[list[int]]:
