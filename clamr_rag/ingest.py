@@ -50,6 +50,8 @@ from clamr_rag.types import (
 Stage = Literal["speech", "screen", "clips"]
 _SCAN_SIDE_PIXELS = 1920
 """Frames for the screen reader: small print of a 4K screen is still legible."""
+_GAP_LOOKS = 2.5
+"""A line that is missed for fewer looks than this goes on."""
 _SLIVER_SECONDS = 1.0
 """A text that a clip shares for less than this belongs to its neighbour."""
 _CLIP_SIDE_PIXELS = 768
@@ -170,7 +172,7 @@ class Indexing:
 
     def run(self) -> None:
         """Does all stages, each from where it stopped."""
-        metadata = read_metadata(self._path, self._info, self._sidecars)
+        metadata = read_metadata(self._path, self._info, self._sidecars, self._options.media)
         self._store.begin_video(self._video(title_of(metadata, self._path)), self._fingerprint)
         try:
             transcript = self._read_speech()
@@ -294,7 +296,10 @@ class Indexing:
             self._store.mark_stage_done(self.video_id, "screen", self._screen_fingerprint)
         return ScreenPart(
             shot_cuts=tuple(cut for part in parts for cut in part.shot_cuts),
-            lines=merge_lines([part.lines for part in parts]),
+            lines=merge_lines(
+                [part.lines for part in parts],
+                gap_seconds=_GAP_LOOKS * self._options.scan.interval_seconds,
+            ),
         )
 
     def _scan(
@@ -321,11 +326,12 @@ class Indexing:
             reader = ScreenReader(recognizer) if recognizer else None
             if last is not None:
                 finder.see(last)
-            for last in islice(frames, len(seconds)):
+            for second, last in zip(seconds, islice(frames, len(seconds)), strict=False):
                 finder.see(last)
                 if reader:
-                    reader.see(last)
-                self._tell("screen", min(last.seconds, self._info.duration_seconds))
+                    # A picture that stands for long is shown until now, not only when it came.
+                    reader.see(last, shown_at_seconds=max(second, last.seconds))
+                self._tell("screen", second)
             yield ScreenPart(finder.cuts(), reader.lines() if reader else ())
 
     def _part_seconds(self, number: int) -> list[float]:
@@ -429,7 +435,7 @@ class Indexing:
         """The parts of a stage that are saved and whole, up to the first that is not."""
         parts = dict(self._store.artefacts(self.video_id, stage, fingerprint))
         reader = TypeAdapter(kind)
-        whole = []
+        whole: list[T] = []
         while (payload := parts.get(len(whole))) is not None:
             whole.append(reader.validate_json(payload))
         return whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from clamr_rag.types import Cue
@@ -14,6 +13,7 @@ _SHORTEST_SECONDS = 0.5
 """Given to a cue that ends before it starts."""
 
 _LONGEST_SECONDS = 86_400.0
+_LATEST_SECONDS = 8_640_000.0
 
 
 def tidy_cues(raw: Iterable[tuple[float, float, str]]) -> tuple[Cue, ...]:
@@ -58,5 +58,5 @@ def _repaired(raw: tuple[float, float, str]) -> tuple[float, float, str]:
 
 def _is_usable(cue: tuple[float, float, str]) -> bool:
     start, stop, text = cue
-    sane = math.isfinite(start) and math.isfinite(stop) and stop - start <= _LONGEST_SECONDS
-    return bool(text) and sane and stop >= start
+    # Comparisons with NaN are false, so those fall out too.
+    return bool(text) and 0 <= stop - start <= _LONGEST_SECONDS and stop <= _LATEST_SECONDS

@@ -71,9 +71,9 @@ def _frames(
                 continue
             try:
                 frame = _frame(message)
+                wishes.granted()
             except (KeyError, TypeError, ValueError) as error:
                 raise child.nonsense(error) from error
-            wishes.granted()
             yield frame
 
 
@@ -88,6 +88,8 @@ class _Wishes:
 
     def granted(self) -> None:
         """Notes that one wish was fulfilled."""
+        if self._open == 0:
+            raise ValueError("a frame that nobody asked for")
         self._open -= 1
         if self._open <= _WISHES_AHEAD // 2:
             self._top_up()
@@ -121,6 +123,8 @@ def _frame(message: Message) -> Frame:
     """Returns the frame of a message, turned upright."""
     header = message.header
     width, height, turns = int(header["width"]), int(header["height"]), int(header["turns"])
+    if min(width, height) < 1:
+        raise ValueError(f"frame size {width}x{height}")
     pixels = message.payload.reshape(height, width, 3)
     if turns % 4:
         # np.rot90 turns against the clock.

@@ -96,7 +96,9 @@ class DecoderProcess:
             raise
         finally:
             os.close(write_end)
+        assert self._child.stdin is not None
         assert self._child.stdout is not None
+        os.set_blocking(self._child.stdin.fileno(), False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._child.stdout, selectors.EVENT_READ)
         request = {
@@ -119,10 +121,16 @@ class DecoderProcess:
         self.close()
 
     def tell(self, value: object) -> None:
-        """Sends one line of JSON; a child that is gone is noticed when it is next read."""
+        """Sends one line of JSON; a child that is gone is noticed when it is next read.
+
+        Raises:
+            MediaError: The child does not listen: what it has not read yet fills the pipe.
+        """
         assert self._child.stdin is not None
+        line = json.dumps(value).encode("ascii") + b"\n"
         with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.write(json.dumps(value).encode("ascii") + b"\n")
+            if self._child.stdin.write(line) != len(line):
+                raise self._error("the decoder does not listen")
 
     def messages(self) -> Iterator[Message]:
         """Yields the child's messages until it says that it is done.

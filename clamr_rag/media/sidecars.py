@@ -24,6 +24,7 @@ _FLAGS = {
     "cc": "sdh",
     "hi": "sdh",
     "default": "default",
+    "auto": "auto",
 }
 _VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .vob .flv .ogv .ogg .wmv .asf .3gp "

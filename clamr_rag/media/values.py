@@ -40,7 +40,7 @@ class AudioTrack:
     language: str | None
     """ISO 639-1 code where there is one, else 639-2; None where the file does not say."""
     default: bool
-    """Whether a player would choose it unasked."""
+    """Whether `iter_audio` reads it unasked, as a player would; so of exactly one track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Sidecar:
     language: str | None = None
     """From the name: ``Film.en.srt`` is "en", ``Film.pt-BR.srt`` is "pt-BR"; None without."""
     flags: frozenset[str] = frozenset()
-    """Of "forced", "sdh", "default"."""
+    """Of "forced", "sdh", "default", "auto" (made by a machine)."""
 
 
 @dataclass(frozen=True, slots=True)

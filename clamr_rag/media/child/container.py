@@ -1,4 +1,4 @@
-"""Opening a container with allow-lists, and reading its packets whatever their state.
+"""Opening a container with allow-lists, and choosing its tracks and its clock.
 
 A name given to FFmpeg is a URL, and some demuxers open further files: only the ``file`` protocol,
 the demuxers below and the decoders below exist for a user's file.
@@ -11,21 +11,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import av
 import av.error
-from av.stream import Discard, Disposition
+from av.stream import Disposition
 
+from clamr_rag.media.child.geometry import checked_size
 from clamr_rag.media.child.limits import RefusedError
 
 if TYPE_CHECKING:
+    from av.codec.context import CodecContext
     from av.container import InputContainer
-    from av.packet import Packet
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-    from clamr_rag.media.child.channel import Channel
     from clamr_rag.media.child.main import Request
 
 FORMATS = (
@@ -49,12 +49,6 @@ _DECODER_NAMES = "libdav1d mp3float mp2float dca flv amrnb amrwb pcm_s16le_plana
 _LEAD_SECONDS = 0.5
 """Sound that starts up to this much before the picture (encoder priming, muxer delay) moves no
 clock; more than that is meant."""
-
-_GAP_SECONDS = 86_400.0
-_BACK_SECONDS = 1.0
-_MAX_BAD_READS = 100
-
-_StreamT = TypeVar("_StreamT", bound="Stream")
 
 
 @contextmanager
@@ -89,6 +83,19 @@ def opened(request: Request) -> Iterator[InputContainer]:
         yield container
 
 
+def guarded_picture_stream(container: InputContainer, max_pixels: int) -> VideoStream | None:
+    """Returns `picture_stream` with a decoder that refuses pictures that grow in mid-stream.
+
+    Raises:
+        RefusedError: Its pictures are too large.
+    """
+    stream = picture_stream(container)
+    if stream is not None:
+        checked_size(stream.width, stream.height, max_pixels)
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    return stream
+
+
 def picture_stream(container: InputContainer) -> VideoStream | None:
     """Returns the best video stream whose codec is read; cover pictures are none."""
     streams = [
@@ -102,14 +109,9 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
     )
 
 
-def sound_streams(container: InputContainer) -> list[Stream]:
-    """Returns the sound streams in file order, readable or not: their place is their number."""
-    return list(container.streams.audio)
-
-
 def codec_of(stream: Stream) -> str:
     """Returns the canonical codec name, "unknown" where FFmpeg has no decoder."""
-    context = stream.codec_context
+    context = cast("CodecContext | None", stream.codec_context)
     return context.codec.canonical_name if context is not None else "unknown"
 
 
@@ -126,76 +128,6 @@ def origin_seconds(container: InputContainer) -> Fraction:
         if start is None or picture - start <= _LEAD_SECONDS:
             return picture
     return start if start is not None else Fraction(0)
-
-
-class Packets:
-    """Reads packets in file order; broken places are counted and passed over.
-
-    Time stamps are made continuous per stream: a jump back by more than a second or ahead by more
-    than a day is a splice or a damaged number, not time that passed.
-    """
-
-    def __init__(self, container: InputContainer, streams: list[Stream], channel: Channel) -> None:
-        self._container = container
-        self._streams = streams
-        self._channel = channel
-        # AVI stores an order and a rate, no display times; FFmpeg's made-up ones come out shuffled.
-        self._has_display_times = container.format.name != "avi"
-        self._last: dict[int, int] = {}
-        self._shift: dict[int, int] = {}
-        self.num_bad = 0
-        wanted = {stream.index for stream in streams}
-        for stream in container.streams:
-            stream.discard = Discard.default if stream.index in wanted else Discard.all
-
-    def __iter__(self) -> Iterator[Packet[Stream]]:
-        bad_in_a_row = 0
-        while bad_in_a_row < _MAX_BAD_READS:
-            try:
-                for packet in self._container.demux(*self._streams):
-                    if packet.size == 0:
-                        # The demuxer's end mark, or a dropped picture; a decoder would take it
-                        # for the end of the stream.
-                        continue
-                    bad_in_a_row = 0
-                    self._channel.alive()
-                    self._make_continuous(packet)
-                    if not self._has_display_times and packet.dts is not None:
-                        packet.pts = None
-                    yield packet
-            except av.error.MemoryError:
-                raise
-            except av.error.FFmpegError:
-                self.num_bad += 1
-                bad_in_a_row += 1
-            else:
-                return
-
-    def jumped(self) -> None:
-        """Forgets the last time stamps: the next packet comes from elsewhere in the file."""
-        self._last.clear()
-
-    @property
-    def spliced(self) -> bool:
-        """Whether time stamps had to be moved, so that seeking by them would mislead."""
-        return any(self._shift.values())
-
-    def _make_continuous(self, packet: Packet[Stream]) -> None:
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        if stamp is None:
-            return
-        index, tick = packet.stream_index, packet.time_base
-        shift = self._shift.get(index, 0)
-        last = self._last.get(index)
-        if last is not None and tick:
-            step = float((stamp + shift - last) * tick)
-            if step < -_BACK_SECONDS or step > _GAP_SECONDS:
-                shift = last + (packet.duration or 1) - stamp
-                self._shift[index] = shift
-        self._last[index] = stamp + shift
-        if shift:
-            packet.pts = packet.pts + shift if packet.pts is not None else None
-            packet.dts = packet.dts + shift if packet.dts is not None else None
 
 
 def seconds_of(stamp: int, tick: Fraction, origin: Fraction) -> float:

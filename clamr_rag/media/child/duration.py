@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ import av.error
 from clamr_rag.media.child.container import (
     AUDIO_CODECS,
     TEXT_CODECS,
-    Packets,
     codec_of,
+    opened,
     origin_seconds,
     picture_stream,
     seconds_of,
 )
+from clamr_rag.media.child.packets import Packets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -24,29 +26,41 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
     from clamr_rag.media.child.channel import Channel
+    from clamr_rag.media.child.main import Request
 
 _TAIL_SECONDS = 2.0
 _BELIEVABLE_SECONDS = 8_640_000.0
-"""A hundred days: a header that claims more is not even tried."""
+"""A hundred days: no time stamp beyond that is believed."""
+
+_CHECKED_SECONDS = 43_200.0
+"""Claims of more than half a day are rare and mostly splices or damage: all packets are read."""
 
 _FIRST_PACKETS = 4
 _LONGEST_PACKET_SECONDS = 86_400.0
 
 
-def measured_duration(container: InputContainer, channel: Channel) -> float:
-    """Returns the end of the last picture or sound in video seconds; moves the read position.
+def measured_duration(request: Request, channel: Channel) -> float:
+    """Returns the end of the last picture or sound in video seconds.
 
     The header's claim only says where to look: if packets are found there up to the end of the file
-    they are the truth, else all packets are read (without decoding).
+    they are the truth, else all packets are read (without decoding). The file is opened anew, since
+    not every container can be sought back to its beginning.
     """
-    streams = timed_streams(container)
-    origin = origin_seconds(container)
-    claim = _claimed_end(container, streams, origin)
-    if claim is not None and _has_times(container, streams, channel):
-        end = _end_from(claim - _TAIL_SECONDS, container, streams, channel, origin)
-        if end is not None and claim - 1.0 <= end < _BELIEVABLE_SECONDS:
-            return end
-    return max(0.0, _end_from(None, container, streams, channel, origin) or 0.0)
+    with opened(request) as container:
+        streams = timed_streams(container)
+        origin = origin_seconds(container)
+        packets = iter(Packets(container, streams, channel))
+        first = list(itertools.islice(packets, _FIRST_PACKETS))
+        if any(packet.pts is None and packet.dts is None for packet in first):
+            # Negative times, for one, do not survive MKV. All there is to go by is their number.
+            return max(0.0, _end(itertools.chain(first, packets), origin) or 0.0)
+        claim = _claimed_end(container, streams, origin)
+        if claim is not None and _sought(container, claim - _TAIL_SECONDS, origin):
+            end = _end(Packets(container, streams, channel), origin)
+            if end is not None and claim - 1.0 <= end < _CHECKED_SECONDS:
+                return end
+        _sought(container, 0.0, origin)
+        return max(0.0, _end(Packets(container, streams, channel), origin) or 0.0)
 
 
 def timed_streams(container: InputContainer) -> list[Stream]:
@@ -69,40 +83,35 @@ def _claimed_end(
     if not ends and container.duration:
         ends = [((container.start_time or 0) + container.duration) / 1e6]
     claim = max(ends, default=0.0) - float(origin)
-    return claim if 0 < claim < _BELIEVABLE_SECONDS else None
+    return claim if 0 < claim < _CHECKED_SECONDS else None
 
 
-def _end_from(
-    start: float | None,
-    container: InputContainer,
-    streams: list[Stream],
-    channel: Channel,
-    origin: Fraction,
-) -> float | None:
-    """Reads packets from a second (None: the beginning) to the end; returns the latest end."""
+def _sought(container: InputContainer, second: float, origin: Fraction) -> bool:
+    """Goes to a second; False where the container cannot."""
     try:
-        container.seek(int((max(0.0, start or 0.0) + float(origin)) * 1e6))
+        container.seek(int((max(0.0, second) + float(origin)) * 1e6))
     except av.error.FFmpegError:
-        if start is not None:
-            return None
+        return False
+    return True
+
+
+def _end(packets: Iterable[Packet[Stream]], origin: Fraction) -> float | None:
+    """Returns the latest end of all packets, None if there are none."""
     end: float | None = None
-    timeless: dict[int, float] = {}
-    for packet in Packets(container, streams, channel):
-        stamp = packet.pts if packet.pts is not None else packet.dts
+    # Per stream: seconds counted without stamps, and where stamps go on from there.
+    counted: dict[int, float] = {}
+    shift: dict[int, float] = {}
+    for packet in packets:
+        index, stamp = packet.stream_index, packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
-            index = packet.stream_index
-            timeless[index] = timeless.get(index, 0.0) + _length(packet)
-            continue
-        stop = seconds_of(stamp, packet.time_base, origin) + _length(packet)
+            counted[index] = stop = counted.get(index, 0.0) + _length(packet)
+        else:
+            start = seconds_of(stamp, packet.time_base, origin)
+            shift.setdefault(index, max(0.0, counted.get(index, 0.0) - start))
+            stop = start + shift[index] + _length(packet)
         if stop < _BELIEVABLE_SECONDS:
             end = stop if end is None else max(end, stop)
-    return max([*timeless.values(), *([] if end is None else [end])], default=None)
-
-
-def _has_times(container: InputContainer, streams: list[Stream], channel: Channel) -> bool:
-    """Whether the first packets say when they are; negative times, for one, do not survive MKV."""
-    first = itertools.islice(Packets(container, streams, channel), _FIRST_PACKETS)
-    return all(packet.pts is not None or packet.dts is not None for packet in first)
+    return end
 
 
 def _length(packet: Packet[Stream]) -> float:

@@ -17,16 +17,20 @@ _WIDEST_PIXEL = 8.0
 def checked_size(width: int, height: int, max_pixels: int) -> None:
     """Refuses pictures that are too large before a decoder allocates them.
 
+    FFmpeg forgets a size that it finds too large itself, so no size is a size too large.
+
     Raises:
         RefusedError: More pixels than allowed.
     """
-    if width * height > max_pixels:
-        raise RefusedError(
-            f"its picture is too large ({width}x{height})",
-            allowed=f"at most {max_pixels} pixels (media.max_pixels)",
-            hint="convert it to a smaller size",
-            limit=True,
-        )
+    if 0 < width * height <= max_pixels:
+        return
+    size = f"{width}x{height}" if width * height else "or damaged: its size cannot be told"
+    raise RefusedError(
+        f"its picture is too large ({size})",
+        allowed=f"at most {max_pixels} pixels (media.max_pixels)",
+        hint="convert it to a smaller size",
+        limit=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from av.video.reformatter import VideoReformatter
 
-from clamr_rag.media.child.container import codec_of, opened, picture_stream
+from clamr_rag.media.child.container import codec_of, guarded_picture_stream, opened
 from clamr_rag.media.child.duration import measured_duration
 from clamr_rag.media.child.geometry import Geometry, checked_size
 from clamr_rag.media.child.limits import RefusedError
 from clamr_rag.media.child.reader import PictureReader, TimedFrame
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
     from av.video.frame import VideoFrame
 
     from clamr_rag.media.child.channel import Channel, Payload
@@ -31,15 +30,13 @@ def pictures(request: Request, channel: Channel) -> None:
     max_side: int | None = request.arguments["max_side"]
     max_pixels: int = request.limits["max_pixels"]
     with opened(request) as container:
-        stream = picture_stream(container)
+        stream = guarded_picture_stream(container, max_pixels)
         if stream is None:
             raise RefusedError("it has no picture track", hint="use its sound and subtitles")
-        checked_size(stream.width, stream.height, max_pixels)
-        stream.codec_context.options = {"max_pixels": str(max_pixels)}
         ahead, wanted = itertools.tee(float(second) + _ROUNDING for second in channel.wishes())
         reader = PictureReader(container, stream, channel)
         painter = Painter(max_side, max_pixels)
-        for shown in _shown_at(wanted, reader.frames(ahead), container, channel):
+        for shown in _shown_at(wanted, reader.frames(ahead), request, channel):
             geometry = Geometry.of(stream, shown.frame)
             size, payload = painter.rgb(shown.frame, geometry)
             channel.send(
@@ -52,18 +49,24 @@ def pictures(request: Request, channel: Channel) -> None:
                 },
                 payload,
             )
-        if reader.num_decoded == 0:
+        if reader.was_asked and reader.num_decoded == 0:
             raise RefusedError(
                 f"no picture of its {codec_of(stream)} track can be decoded",
                 hint="the file is damaged or cut off",
             )
-        channel.send({"kind": "passed", "num_bad_packets": reader.num_bad})
+        channel.send(
+            {
+                "kind": "passed",
+                "num_bad_packets": reader.num_bad,
+                "num_decoded_frames": reader.num_decoded,
+            }
+        )
 
 
 def _shown_at(
     wanted: Iterator[float],
     frames: Iterator[TimedFrame],
-    container: InputContainer,
+    request: Request,
     channel: Channel,
 ) -> Iterator[TimedFrame]:
     """Yields for each wanted second the latest frame not after it (before the first: the first)."""
@@ -81,7 +84,7 @@ def _shown_at(
     stop: float | None = None
     while shown is not None and second is not None:
         if second > shown.seconds and stop is None:
-            stop = measured_duration(container, channel)
+            stop = measured_duration(request, channel)
         if stop is not None and second >= max(stop, shown.stop_seconds):
             return
         yield shown

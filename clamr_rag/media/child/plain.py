@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 import re
 
+_MAX_CHARACTERS = 20_000
+"""Nobody says more in one cue; and patterns on endless text take endless time."""
+
 _ASS_OVERRIDE = re.compile(r"\{[^{}]*\}")
 _DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}")
 # Only what is surely a tag: "a < b" and "<3" are text.
@@ -17,6 +20,7 @@ def plain_text(markup: str) -> str:
     Entities become characters: ``&lt;b&gt;`` was text all along and is left as ``<b>``, so whoever
     shows cues on a page must escape them.
     """
+    markup = markup[:_MAX_CHARACTERS]
     if _DRAWING.search(markup):
         return ""
     text = _ASS_OVERRIDE.sub("", markup)

@@ -11,16 +11,16 @@ from clamr_rag.media.child.container import (
     AUDIO_CODECS,
     TEXT_CODECS,
     VIDEO_CODECS,
-    Packets,
     codec_of,
+    guarded_picture_stream,
     opened,
     origin_seconds,
-    picture_stream,
     seconds_of,
 )
 from clamr_rag.media.child.duration import measured_duration
-from clamr_rag.media.child.geometry import Geometry, checked_size
+from clamr_rag.media.child.geometry import Geometry
 from clamr_rag.media.child.limits import RefusedError
+from clamr_rag.media.child.packets import Packets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -41,24 +41,21 @@ _PACKETS_FOR_A_PICTURE = 100
 def probe(request: Request, channel: Channel) -> None:
     """Sends one message with all that `MediaInfo` needs."""
     with opened(request) as container:
-        video = picture_stream(container)
         _check_readable(container)
-        picture = None
-        if video is not None:
-            checked_size(video.width, video.height, request.limits["max_pixels"])
-            picture = _video_track(container, video, channel)
+        video = guarded_picture_stream(container, request.limits["max_pixels"])
+        picture = _video_track(container, video, channel) if video is not None else None
         channel.send(
             {
                 "kind": "info",
                 "format_name": container.format.name,
                 "video": picture,
-                "audio": [_audio_track(s) for s in container.streams.audio[:_MAX_TRACKS]],
+                "audio": _audio_tracks(container),
                 "subtitles": [
                     _subtitle_track(s) for s in container.streams.subtitles[:_MAX_TRACKS]
                 ],
                 "chapters": _chapters(container),
                 "tags": _tags(container),
-                "duration_seconds": measured_duration(container, channel),
+                "duration_seconds": measured_duration(request, channel),
             }
         )
 
@@ -113,12 +110,16 @@ def _first_frame(
         return None
 
 
-def _audio_track(stream: Stream) -> dict[str, Any]:
-    return {
-        "codec": codec_of(stream),
-        "language": _clipped(stream.metadata.get("language")),
-        "default": bool(stream.disposition & Disposition.default),
-    }
+def _audio_tracks(container: InputContainer) -> list[dict[str, Any]]:
+    best = container.streams.best("audio")
+    return [
+        {
+            "codec": codec_of(stream),
+            "language": _clipped(stream.metadata.get("language")),
+            "default": best is not None and stream.index == best.index,
+        }
+        for stream in container.streams.audio[:_MAX_TRACKS]
+    ]
 
 
 def _subtitle_track(stream: Stream) -> dict[str, Any]:

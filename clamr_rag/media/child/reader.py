@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import av.error
 
-from clamr_rag.media.child.container import Packets, decoder_threads, origin_seconds, seconds_of
+from clamr_rag.media.child.container import decoder_threads, origin_seconds, seconds_of
+from clamr_rag.media.child.packets import Packets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -41,7 +42,8 @@ _LEAD_SECONDS = 0.5
 """How far pictures that lead a key frame may be shown before it."""
 
 _SEEK_SECONDS = 20.0
-"""Distance from which a seek is cheaper than reading on (measured: `eval/bench_frames.py`)."""
+"""Distance from which the file is sought instead of read on: shorter jumps mostly land in the
+group of pictures that is being read anyway."""
 
 _WORTH_DROPPING = 8
 """Fewer packets are decoded rather than dropped: a restart empties the decoder's pipeline."""
@@ -65,6 +67,7 @@ class PictureReader:
 
     def __init__(self, container: InputContainer, stream: VideoStream, channel: Channel) -> None:
         self._container = container
+        self._channel = channel
         self._stream = stream
         self._context = stream.codec_context
         self._packets = Packets(container, [stream], channel)
@@ -85,6 +88,7 @@ class PictureReader:
         self._slots: list[int] = []
         self._num_bad_frames = 0
         self.num_decoded = 0
+        self.was_asked = False
 
     @property
     def num_bad(self) -> int:
@@ -94,6 +98,7 @@ class PictureReader:
     def frames(self, wanted: Iterator[float]) -> Iterator[TimedFrame]:
         """Yields frames in time order, among them all that are shown at the wanted seconds."""
         for second in wanted:
+            self.was_asked = True
             if self._at_end:
                 break
             if second < self._read_to and not self._is_timeless:
@@ -177,6 +182,7 @@ class PictureReader:
         return max((stamp for stamp in stamps if stamp is not None), default=None)
 
     def _frames_of(self, packet: Packet[Stream] | None) -> Iterator[TimedFrame]:
+        self._channel.alive()
         if packet is not None and packet.pts is None and packet.dts is not None:
             heapq.heappush(self._slots, packet.dts)
             if len(self._slots) > _MAX_REORDERED:
@@ -205,11 +211,12 @@ class PictureReader:
         seconds = following
         if stamp is not None and tick:
             seconds = max(0.0, seconds_of(stamp, tick, self._origin) + self._shift)
-        if seconds < self._last_seconds:
-            # Pictures come out in order, so the clock is wrong: go on from where we are.
+        if seconds < self._last_seconds and self._is_timeless:
+            # Stamps that begin in mid-stream: they go on from what was counted until then.
             self._shift += following - seconds
             seconds = following
-        self._last_seconds = seconds
+        # Pictures come out in the order in which they are shown.
+        self._last_seconds = seconds = max(seconds, self._last_seconds)
         length = float(frame.duration * tick) if frame.duration and tick else self._frame_seconds
         return TimedFrame(seconds, seconds + length, frame)
 
@@ -226,20 +233,34 @@ class PictureReader:
 
     def _seek(self, second: float) -> None:
         """Moves to a key frame at or before this second, or to the beginning if none is found."""
-        self._held, self._held_bytes = [], 0
         for back in (0.0, 10.0, 60.0, 600.0):
             target = second - back
             if target <= 0:
                 break
             if self._landed(target, second):
                 return
+        # Nowhere a key frame to rely on: read all from the beginning.
         self._can_seek = False
-        self._landed(0.0, second)
+        self._moved_to(0.0)
 
     def _landed(self, target: float, second: float) -> bool:
         """Seeks and keeps the first key frame found; False if it comes too late."""
+        if not self._moved_to(target):
+            return False
+        for packet in self._source:
+            if packet.is_keyframe:
+                self._held, self._held_bytes = [packet], packet.size
+                return self._shown_by(packet, second)
+            if self._known_to(packet) > second:
+                return False
+        return False
+
+    def _moved_to(self, target: float) -> bool:
+        """Moves the read position near a second; False where the container cannot."""
         tick = self._stream.time_base
-        assert tick is not None
+        if not tick:
+            return False
+        self._held, self._held_bytes = [], 0
         try:
             self._container.seek(int((target + float(self._origin)) / tick), stream=self._stream)
         except av.error.FFmpegError:
@@ -247,8 +268,4 @@ class PictureReader:
         self._packets.jumped()
         self._last_seconds = -1.0
         self._source = iter(self._packets)
-        for packet in self._source:
-            if packet.is_keyframe:
-                self._held, self._held_bytes = [packet], packet.size
-                return self._shown_by(packet, second)
-        return False
+        return True

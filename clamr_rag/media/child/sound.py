@@ -11,12 +11,12 @@ from av.audio.resampler import AudioResampler
 
 from clamr_rag.media.child.container import (
     AUDIO_CODECS,
-    Packets,
     codec_of,
     opened,
     origin_seconds,
 )
 from clamr_rag.media.child.limits import RefusedError
+from clamr_rag.media.child.packets import Packets
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -47,6 +47,10 @@ def sound(request: Request, channel: Channel) -> None:
             decoder.seek(start - _PREROLL_SECONDS)
         timeline = Timeline(round(start * RATE))
         for first, samples in decoder.blocks():
+            # A long gap is filled window by window, never in one piece.
+            while timeline.gap_before(first) > num_samples:
+                timeline.place(None, array("f", bytes(4 * num_samples)))
+                _send(channel, *timeline.take(num_samples))
             timeline.place(first, samples)
             while timeline.num_ready >= num_samples:
                 _send(channel, *timeline.take(num_samples))
@@ -147,7 +151,7 @@ class Timeline:
     """Samples on the video's clock from a start on: gaps become silence, overlaps are cut.
 
     Args:
-        start: Number of the first sample that is wanted.
+        start: Number of the first sample that is wanted; sound before it is left out.
     """
 
     def __init__(self, start: int) -> None:
@@ -160,14 +164,16 @@ class Timeline:
         """Samples that can be taken."""
         return len(self._samples)
 
+    def gap_before(self, first: int | None) -> int:
+        """Returns how many samples are missing before a time stamp; negative for an overlap."""
+        if first is None:
+            return 0
+        stray = first - self._first - len(self._samples)
+        return 0 if self._begun and abs(stray) <= _JITTER_SAMPLES else stray
+
     def place(self, first: int | None, samples: array[float]) -> None:
         """Adds samples where their time stamp says, or right after the last without one."""
-        end = self._first + len(self._samples)
-        stray = 0 if first is None else first - end
-        if self._begun and abs(stray) <= _JITTER_SAMPLES:
-            stray = 0
-        if first is None and not self._begun:
-            stray = -end
+        stray = self.gap_before(first)
         if stray > 0:
             self._samples.frombytes(bytes(4 * stray))
         if stray < 0:

@@ -9,13 +9,13 @@ import av.error
 
 from clamr_rag.media.child.container import (
     TEXT_CODECS,
-    Packets,
     codec_of,
     opened,
     origin_seconds,
     seconds_of,
 )
 from clamr_rag.media.child.limits import RefusedError
+from clamr_rag.media.child.packets import Packets
 from clamr_rag.media.child.plain import plain_text
 
 if TYPE_CHECKING:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from clamr_rag.media.child.channel import Channel
     from clamr_rag.media.child.main import Request
 
+_SUBTITLE_FORMATS = ("srt", "vtt", "ass", "ssa")
 _BATCH = 500
 _MAX_FIELD = 20_000
 _MAX_LIST = 1_000
 _MAX_CHAPTERS = 10_000
 _MAX_XML_DEPTH = 32
 
+_WORD_TIME = re.compile(r"<(?:\d{1,4}:)?\d\d:\d\d\.\d{2,3}>")
 _OGM_TIME = re.compile(r"^CHAPTER(\d{1,5})\s*=\s*(\S+)", re.IGNORECASE)
 _OGM_NAME = re.compile(r"^CHAPTER(\d{1,5})NAME\s*=\s*(.*)", re.IGNORECASE)
 _PLAIN_LINE = re.compile(
@@ -32,15 +34,18 @@ _CLOCK = re.compile(r"^(?:(\d{1,5}):)?(\d{1,5}):(\d{1,2}(?:[.,]\d{1,9})?)$")
 def subtitle_file(request: Request, channel: Channel) -> None:
     """Sends batches of (start, stop, text) of a .srt, .vtt, .ass or .ssa file."""
     import pysubs2
+    from pysubs2.formats import autodetect_format
 
-    text = _decoded(_bytes_of(request))
+    # The parser takes two word times on one line of automatic captions for the times of a cue.
+    text = _WORD_TIME.sub("", _decoded(_bytes_of(request)))
     try:
-        subtitles = pysubs2.SSAFile.from_string(text)
+        kind = autodetect_format(text[:10_000])
+        if kind not in _SUBTITLE_FORMATS:
+            raise _no_subtitles(kind)
+        # Tags are taken out by `plain_text`: the parser's own pattern is quadratic on "<a <a <a".
+        subtitles = pysubs2.SSAFile.from_string(text, kind, keep_html_tags=True)
     except (pysubs2.Pysubs2Error, ValueError, KeyError, IndexError, OverflowError) as error:
-        raise RefusedError(
-            f"not subtitles that can be read ({type(error).__name__})",
-            allowed=".srt, .vtt, .ass or .ssa text",
-        ) from error
+        raise _no_subtitles(type(error).__name__) from error
     if len(subtitles.events) > request.limits["max_cues"]:
         raise too_many_cues(request.limits["max_cues"])
     cues = [
@@ -50,6 +55,12 @@ def subtitle_file(request: Request, channel: Channel) -> None:
     ]
     for first in range(0, len(cues), _BATCH):
         channel.send({"kind": "cues", "cues": cues[first : first + _BATCH]})
+
+
+def _no_subtitles(found: str) -> RefusedError:
+    return RefusedError(
+        f"not subtitles that can be read ({found})", allowed=".srt, .vtt, .ass or .ssa text"
+    )
 
 
 def info_json(request: Request, channel: Channel) -> None:
@@ -180,7 +191,8 @@ def _xml_fields(content: bytes) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     try:
         parser = DefusedXMLParser(target=_Fields(found), forbid_dtd=True)
-        parser.feed(content[: content.rfind(b">") + 1])
+        end = content.rfind(b">") + 1
+        parser.feed(content[: end + 1 if content.startswith(b"\xff\xfe") else end])
         parser.close()
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise RefusedError(f"not readable as XML ({type(error).__name__})") from error
