@@ -60,9 +60,9 @@ class MiniLM(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = nn.Embedding(_VOCABULARY, _WIDTH)
-        self.positions = nn.Embedding(_POSITIONS, _WIDTH)
-        self.token_types = nn.Embedding(2, _WIDTH)
+        self.words = _empty_embedding(_VOCABULARY)
+        self.positions = _empty_embedding(_POSITIONS)
+        self.token_types = _empty_embedding(2)
         self.norm = nn.LayerNorm(_WIDTH, eps=1e-12)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -90,6 +90,18 @@ class MiniLM(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, src_key_padding_mask=~mask)
         return hidden
+
+
+def _empty_embedding(rows: int) -> nn.Embedding:
+    """An embedding whose weights are still to come.
+
+    Drawing random ones on the meta device would import torch's compiler, which takes a second.
+    """
+    weights = torch.empty(rows, _WIDTH)
+    embedding: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        weights, freeze=False
+    )
+    return embedding
 
 
 def load_minilm() -> MiniLM:
