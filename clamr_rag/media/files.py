@@ -41,6 +41,7 @@ def checked_file(path: str | os.PathLike[str], noun: str) -> Path:
         raise MediaError(f"{shown} is {_sort_of(status.st_mode)}", allowed=f"{noun} file")
     if status.st_size == 0:
         raise MediaError(f"{shown} is empty", hint="was it downloaded or copied completely?")
+    # Asked, not tried: opening could block or have effects on odd file systems.
     if not os.access(whole, os.R_OK):
         raise MediaError(f"{shown}: permission denied", hint="make the file readable")
     return whole

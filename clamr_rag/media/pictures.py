@@ -138,4 +138,4 @@ def _frame(message: Message) -> Frame:
 def _report_damage(path: Path, message: Message) -> None:
     count = message.header.get("num_bad_packets")
     if count:
-        _log.warning("%s: passed over %s damaged packets", path, count)
+        _log.warning("%r: damaged packets passed over: %s", str(path), count)

@@ -40,7 +40,8 @@ def chapters_in_order(
 
     Parts outside the video or without a title are dropped.
     """
-    ordered = sorted((max(0.0, start), stop, title.strip()) for title, start, stop in parts)
+    named = [(max(0.0, start), stop, title.strip()) for title, start, stop in parts]
+    ordered = sorted(named, key=lambda part: part[0])
     chapters = []
     for number, (start, stop, title) in enumerate(ordered):
         following = ordered[number + 1][0] if number + 1 < len(ordered) else duration_seconds

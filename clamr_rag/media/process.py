@@ -31,7 +31,9 @@ _BOOT = (
     "import sys; sys.path[:] = sys.argv[1:]; "
     "from clamr_rag.media.child.main import main; sys.exit(main())"
 )
+_PYTHON = (sys.executable, "-I", "-S", "-X", "utf8", "-c")
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_EXIT_SECONDS = 5.0
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT", "LD_LIBRARY_PATH")
 
 
@@ -48,7 +50,7 @@ class DecoderProcess:
     """A limited child that does one operation on one file.
 
     Args:
-        operation: Name in `clamr_rag.media.child.main.OPERATIONS`.
+        operation: Name in `clamr_rag.media.child.main`.
         path: Absolute path of a regular file.
         options: Limits.
         arguments: What the operation needs, as JSON values.
@@ -74,22 +76,14 @@ class DecoderProcess:
         module_path = [place for place in sys.path if place and place != _PACKAGE_ROOT]
         try:
             self._child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-X",
-                    "utf8",
-                    "-c",
-                    _BOOT,
-                    *module_path,
-                    _PACKAGE_ROOT,
-                ],
+                [*_PYTHON, _BOOT, *module_path, _PACKAGE_ROOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=write_end,
                 bufsize=0,
                 env=_child_environment(),
+                # Ctrl-C at the terminal is for the parent, which ends the child in good order.
+                start_new_session=True,
             )
         except BaseException:
             os.close(self._stderr)
@@ -107,7 +101,11 @@ class DecoderProcess:
             "limits": options.model_dump(mode="json"),
             "arguments": arguments or {},
         }
-        self.tell(request)
+        try:
+            self.tell(request)
+        except MediaError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -153,6 +151,7 @@ class DecoderProcess:
         """Ends the child, whatever it is doing, and frees its pipes; safe to call twice."""
         if self._child.stdin is None or self._child.stdin.closed:
             return
+        # It holds nothing worth a polite end, and may be deaf in the middle of a decoder.
         self._child.kill()
         self._child.wait()
         with contextlib.suppress(BrokenPipeError):
@@ -204,7 +203,11 @@ class DecoderProcess:
         return self._error(str(header.get("got", "")), limit=bool(header.get("limit")), **parts)
 
     def _died(self) -> MediaError:
-        code = self._child.wait()
+        try:
+            code = self._child.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            # It closed the pipe but lives on; `close` will end it.
+            return self._error("the decoder hung up")
         if code < 0:
             reason = signal.Signals(-code).name
         else:

@@ -49,6 +49,7 @@ def find_sidecars(path: str | os.PathLike[str]) -> tuple[Sidecar, ...]:
         names = sorted(os.listdir(video.parent))  # noqa: PTH208
     except PermissionError:
         return ()
+    # Stems of other films that begin with this one's: their sidecars are theirs.
     rivals = {
         Path(name).stem
         for name in names

@@ -31,6 +31,7 @@ class Channel:
         self._wire = os.dup(1)
         os.dup2(2, 1)
         self._wishes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, daemon=True)
         self._outgoing: queue.SimpleQueue[tuple[bytes, Payload] | None] = queue.SimpleQueue()
         self._room = threading.Condition()
         self._ahead_bytes = 0
@@ -38,14 +39,13 @@ class Channel:
         self._told_at = time.monotonic()
 
     def start(self) -> dict[str, Any]:
-        """Returns the parent's request and sets both pipes going."""
+        """Returns the parent's request: the first line, read before any thread runs."""
         request: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
         return request
 
     def serve(self) -> None:
         """Starts the threads; only after the limits, which want a process of one thread."""
         threading.Thread(target=self._listen, daemon=True).start()
-        self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
 
     def wishes(self) -> Iterator[Any]:
@@ -56,19 +56,16 @@ class Channel:
     def send(self, header: dict[str, Any], payload: Payload = b"") -> None:
         """Hands one message to the writer; waits while the parent is too far behind."""
         with self._room:
-            self._room.wait_for(
-                lambda: (
-                    self._ahead_messages == 0
-                    or (
-                        self._ahead_bytes + len(payload) <= _AHEAD_BYTES
-                        and self._ahead_messages < _AHEAD_MESSAGES
-                    )
-                )
-            )
+            self._room.wait_for(lambda: self._has_room(len(payload)))
             self._ahead_bytes += len(payload)
             self._ahead_messages += 1
         self._outgoing.put((packed(header, len(payload)), payload))
         self._told_at = time.monotonic()
+
+    def _has_room(self, num_bytes: int) -> bool:
+        # A message larger than the whole allowance still goes out, alone.
+        fits = self._ahead_bytes + num_bytes <= _AHEAD_BYTES
+        return self._ahead_messages == 0 or (fits and self._ahead_messages < _AHEAD_MESSAGES)
 
     def alive(self) -> None:
         """Tells the parent about once a second that work goes on; cheap enough for every packet."""

@@ -58,17 +58,20 @@ def opened(request: Request) -> Iterator[InputContainer]:
     Raises:
         RefusedError: Not one of the containers that are read, or damaged beyond opening.
     """
+    # The list is for FFmpeg's own probing, which decodes a little of every track.
     decoders = sorted(VIDEO_CODECS | AUDIO_CODECS | TEXT_CODECS | set(_DECODER_NAMES.split()))
     try:
         container = av.open(
             f"file:{request.path}",
             mode="r",
+            # Reaches the decoders of that probing, else a picture bomb goes off before we look.
             options={"max_pixels": str(request.limits["max_pixels"])},
             container_options={
                 "protocol_whitelist": "file",
                 "format_whitelist": FORMATS,
                 "codec_whitelist": ",".join(decoders),
             },
+            # Tags in an unknown encoding are no reason to refuse a film.
             metadata_errors="replace",
         )
     except av.error.MemoryError:

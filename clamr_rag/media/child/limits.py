@@ -27,6 +27,7 @@ class RefusedError(Exception):
 def apply_limits(memory_bytes: int) -> None:
     """Limits memory and open files; forbids writing files and core dumps; leaves the network."""
     _limit(resource.RLIMIT_AS, memory_bytes)
+    # Enough for the interpreter's own imports, the film, and the pipes.
     _limit(resource.RLIMIT_NOFILE, 64)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)

@@ -103,11 +103,13 @@ class Painter:
         """Returns width and height in stored orientation and the bytes of the rows, RGB."""
         width, height = geometry.scaled_size(self._max_side)
         checked_size(width, height, self._max_pixels)
+        # One thread: the decoder's own threads keep the cores busy.
         picture = self._scaler.reformat(frame, width, height, "rgb24", threads=1)
         plane = picture.planes[0]
         view = memoryview(plane)
         row_bytes = width * 3
         if plane.line_size == row_bytes:
             return (width, height), view[: row_bytes * height]
+        # Rows are padded to the CPU's liking; the wire carries none of that.
         starts = range(0, plane.line_size * height, plane.line_size)
         return (width, height), b"".join(view[start : start + row_bytes] for start in starts)

@@ -102,6 +102,7 @@ class PictureReader:
             if self._at_end:
                 break
             if second < self._read_to and not self._is_timeless:
+                # Its picture is decoded already: packets after a wish are never skipped.
                 continue
             if self._is_far(second):
                 yield from self._drain()
@@ -168,6 +169,7 @@ class PictureReader:
         if self._restart:
             yield from self._drain()
             self._restart = False
+        # A picture after the wish may be the next wish's; only earlier ones are surely not needed.
         limit = self._skippable_before(held, needed_up_to)
         for packet in held:
             skippable = limit is not None and packet.pts is not None and packet.pts < limit
@@ -190,6 +192,7 @@ class PictureReader:
         try:
             frames = self._context.decode(packet)
         except av.error.MemoryError:
+            # Not this packet's fault, and the next will not fare better.
             raise
         except av.error.FFmpegError:
             self._num_bad_frames += 1
@@ -233,6 +236,7 @@ class PictureReader:
 
     def _seek(self, second: float) -> None:
         """Moves to a key frame at or before this second, or to the beginning if none is found."""
+        # MPEG-TS lands between key frames, so step back until one is found in front of the wish.
         for back in (0.0, 10.0, 60.0, 600.0):
             target = second - back
             if target <= 0:

@@ -122,6 +122,7 @@ class SoundDecoder:
             return
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
+            # What the old one still holds comes first, or its last milliseconds are lost.
             if self._resampler is not None:
                 yield None, self._flushed()
             self._shape = shape

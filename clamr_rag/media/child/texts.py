@@ -175,6 +175,7 @@ def _json_chapter(value: Any) -> tuple[str, float, float | None] | None:
 
 def _second(value: Any) -> float | None:
     """Returns a JSON number as seconds; None for anything else, NaN and infinity too."""
+    # A bool is an int in Python, but no time.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -1e12 < value < 1e12 and math.isfinite(value) else None
