@@ -70,7 +70,7 @@ def _token_maxima(query: MultiVector, clip: MultiVector) -> npt.NDArray[np.float
 
     In float64, so that equal clips get equal scores wherever they stand.
     """
-    _check_query(query, clip.dim)
+    check_query(query, clip.dim)
     maxima = np.full((NUM_MODALITIES, len(query)), -np.inf)
     similarities = query.vectors.astype(np.float64) @ clip.vectors.astype(np.float64).T
     for modality in np.unique(clip.modalities):
@@ -79,7 +79,8 @@ def _token_maxima(query: MultiVector, clip: MultiVector) -> npt.NDArray[np.float
     return maxima
 
 
-def _check_query(query: MultiVector, dim: int) -> None:
+def check_query(query: MultiVector, dim: int) -> None:
+    """Raises ValueError for a query without rows, or of another width than the clips."""
     if not len(query):
         raise ValueError("a query needs at least one token, got 0 rows")
     if query.dim != dim:
@@ -116,7 +117,7 @@ def attribute(
     Returns:
         One per query token; empty if the clip has no competing row.
     """
-    _check_query(query, clip.dim)
+    check_query(query, clip.dim)
     wanted = clip.modalities != Modality.OTHER if modality is None else clip.modalities == modality
     rows = np.flatnonzero(wanted)
     if not len(rows):
@@ -352,7 +353,7 @@ def packed_score(query: MultiVector, packed: PackedVectors, scorer: Scorer) -> F
 
 def _group_maxima(query: MultiVector, packed: PackedVectors) -> Iterator[tuple[slice, FloatArray]]:
     """Yields runs of groups with the best cosine per query token, ``(T, groups of the run)``."""
-    _check_query(query, packed.dim)
+    check_query(query, packed.dim)
     starts = packed.group_starts
     first = 0
     while first < len(packed.group_clips):

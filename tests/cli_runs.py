@@ -36,7 +36,9 @@ class Run:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """The variables of a user who has nothing but this home."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "VIRTUAL_ENV") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "LANG", "VIRTUAL_ENV") if name in os.environ
+    }
     return kept | {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),

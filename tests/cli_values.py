@@ -54,7 +54,9 @@ def make_answer(
     abstained: bool = False, num_clips: int = 4,
 ) -> Answer:  # fmt: skip
     """An answer with one citation per text, taken from ``num_clips`` clips."""
-    clips = tuple(make_clip(rank, paths[(rank - 1) % len(paths)]) for rank in range(1, num_clips + 1))
+    clips = tuple(
+        make_clip(rank, paths[(rank - 1) % len(paths)]) for rank in range(1, num_clips + 1)
+    )
     citations = tuple(
         Citation(
             index=number,

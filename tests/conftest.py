@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cli_runs import Run
 
 from clamr_rag.cli.app import run
 from clamr_rag.cli.slide_video import Slide, slide_shots, write_slide_video
 from clamr_rag.media.values import Chapter
 from clamr_rag.types import Cue, TimeSpan
-from cli_runs import Run
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Talk:
     return Talk(video, library)
 
 
-def write_talk(path: Path, seconds_per_slide: float = 12.0) -> None:
+def write_talk(path: Path) -> None:
     """Two slides: revenue is shown on the first, churn is explained during the second."""
     slides = [
         Slide("Q3 results", ("Revenue: $4.2M (+18 %)", "New shops: 6")),
         Slide("Customers", ("41,000 subscribers",)),
     ]
-    middle, end = seconds_per_slide, 2 * seconds_per_slide
+    middle, end = 12.0, 24.0
     write_slide_video(
         path,
-        slide_shots(slides, seconds_per_slide, size=(640, 360)),
+        slide_shots(slides, middle, size=(640, 360)),
         size=(640, 360),
         fps=5,
         subtitles=[

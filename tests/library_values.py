@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
+from clamr_rag.index.codec import CodecName
 from clamr_rag.index.store import Store
 from clamr_rag.types import (
     Clip,
@@ -81,7 +82,12 @@ def _clip(owner: Video, number: int) -> Clip:
 
 
 def add_video(
-    store: Store, owner: Video, vectors: Sequence[MultiVector], *, options: str = "options"
+    store: Store,
+    owner: Video,
+    vectors: Sequence[MultiVector],
+    *,
+    options: str = "options",
+    codec: CodecName = "int8",
 ) -> None:
     """Brings a video with one clip per multi-vector into the library."""
     clips = clips_of(owner, len(vectors))
@@ -90,16 +96,19 @@ def add_video(
     pairs = [
         (clip.clip_id, clip_vectors) for clip, clip_vectors in zip(clips, vectors, strict=True)
     ]
-    store.put_vectors(owner.video_id, pairs)
+    store.put_vectors(owner.video_id, pairs, codec=codec)
     store.finish_video(owner.video_id)
 
 
-def small_library(folder: Path, names: str = "abc", clips_each: int = 5) -> Store:
-    """A library of videos with random vectors."""
+SMALL = [1, 1, 2, 3, 3, 4, 0]
+"""Modalities of each clip of `small_library`."""
+
+
+def small_library(folder: Path, names: str = "abc", clips_each: int = 5, dim: int = DIM) -> Store:
+    """A library of videos with random vectors: clip n of video s has seed 100 s + n."""
     store = Store.open(folder)
     store.claim_encoder("mini", "mini:1")
     for seed, name in enumerate(names):
-        modalities = [1, 1, 2, 3, 3, 4, 0]
-        vectors = [clip_vectors(modalities, 100 * seed + n) for n in range(clips_each)]
+        vectors = [clip_vectors(SMALL, 100 * seed + n, dim) for n in range(clips_each)]
         add_video(store, video(name), vectors)
     return store

@@ -34,9 +34,7 @@ def test_help_lists_every_command_and_common_option(
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c != "config"])
-def test_every_command_takes_the_common_options(
-    command: str, run_here: Callable[..., Run]
-) -> None:
+def test_every_command_takes_the_common_options(command: str, run_here: Callable[..., Run]) -> None:
     told = run_here(command, "--help")
     assert told.code == 0
     expected = [c for c in COMMON if command != "demo" or c not in FLAGS]

@@ -52,9 +52,7 @@ def test_one_line_cuts_and_folds() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_hostile_passes_the_terminal(
-    text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_hostile_passes_the_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal("always")
     terminal.say(text)
     terminal.note(text)

@@ -488,15 +488,44 @@ def test_removing_a_video_removes_the_chroma_folder(tmp_path: Path) -> None:
 
 def test_the_change_token_follows_what_can_be_found(store: Store) -> None:
     tokens = [store.change_token()]
+    for change in (
+        lambda: add_video(store, FILM, [clip_vectors([1], 1)]),
+        lambda: store.begin_video(FILM, "other options"),
+        lambda: add_video(store, FILM, [clip_vectors([1], 2)], options="other options"),
+        lambda: store.fail_video(FILM.video_id, "gone"),
+        lambda: add_video(store, video("g"), [clip_vectors([1], 1)]),
+        lambda: store.remove_video(video("g").video_id),
+    ):
+        change()
+        tokens.append(store.change_token())
+    assert len(set(tokens)) == len(tokens)
+
+
+def test_what_changes_nothing_that_can_be_found_keeps_the_token(store: Store) -> None:
+    """Indexes of a server that runs meanwhile would be brought up to date for nothing."""
     add_video(store, FILM, [clip_vectors([1], 1)])
-    tokens.append(store.change_token())
-    store.begin_video(FILM, "other options")
-    tokens.append(store.change_token())
-    store.remove_video(FILM.video_id)
-    tokens.append(store.change_token())
-    assert len(set(tokens)) == 4
-    store.videos()
-    assert store.change_token() == tokens[-1]
+    token = store.change_token()
+    other = video("g")
+    store.begin_video(FILM, "options")
+    store.plan_clips(FILM.video_id, clips_of(FILM, 1))
+    store.relink(FILM.video_id, "/elsewhere.mp4")
+    store.begin_video(other, "options")
+    store.plan_clips(other.video_id, clips_of(other, 2))
+    store.put_vectors(other.video_id, vectors_for(clips_of(other, 2)[:1]))
+    store.put_artefact(other.video_id, "speech", 0, "x", b"words")
+    store.fail_video(other.video_id, "no")
+    store.remove_video(other.video_id)
+    assert store.change_token() == token
+
+
+def test_new_vectors_of_an_indexed_video_hide_it_until_it_is_finished(store: Store) -> None:
+    add_video(store, FILM, [clip_vectors([1], 1)])
+    token = store.change_token()
+    store.put_vectors(FILM.video_id, vectors_for(clips_of(FILM, 1)))
+    assert list(store.iter_vectors()) == []
+    assert store.change_token() != token
+    store.finish_video(FILM.video_id)
+    assert len(list(store.iter_vectors())) == 1
 
 
 def test_another_process_changes_the_token(tmp_path: Path) -> None:

@@ -371,6 +371,18 @@ def test_a_changed_row_is_noticed(tmp_path: Path, table: str) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("table", ["video", "clip", "artefact"])
+def test_a_damaged_video_can_be_removed_by_its_id(tmp_path: Path, table: str) -> None:
+    library_with_artefacts(tmp_path)
+    with Store.open(tmp_path) as store:
+        with store.writing(), store._database.transaction():
+            store._database.run(f"UPDATE {table} SET checksum = 1 WHERE video_id LIKE 'b%'")
+        assert store.verify()
+        store.remove_video(video("b").video_id)
+        assert store.verify() == ()
+        assert [record.video.title for record in store.videos()] == ["The a", "The c"]
+
+
 def test_a_lost_or_exchanged_vector_is_noticed(tmp_path: Path) -> None:
     store = small_library(tmp_path, "ab")
     with store.writing(), store._database.transaction():

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    from clamr_rag.cli.app import run
+    try:
+        from clamr_rag.cli.app import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:
+        # Before a command has begun there is nothing to say; afterwards it has been said.
+        return 130

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clamr_rag.cli import exits
-from clamr_rag.cli.indexing import is_there, open_for, resolve_videos
+from clamr_rag.cli.indexing import open_for, resolve_videos
 from clamr_rag.cli.invocation import Invocation
+from clamr_rag.cli.paths import is_there
 from clamr_rag.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def split_words(words: list[str]) -> tuple[tuple[str, ...], str]:
     *references, question = words
     if not question.strip():
         raise UsageError("a blank question", hint='clamr-rag ask VIDEO "What is said about churn?"')
+    # The commonest slip: `ask lecture.mp4`, and the file's name would be the question.
     if not references and is_there(question):
         raise UsageError(
             f"a file, {question}, but no question",

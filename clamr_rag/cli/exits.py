@@ -13,6 +13,7 @@ from clamr_rag.cli.terminal import OutputClosedError, Terminal, one_line
 from clamr_rag.errors import ClamrError, DiskFullError, OutOfMemoryError
 
 OK = 0
+INTERNAL = 1
 SOME_FAILED = 3
 NOTHING_FOUND = 5
 DAMAGED = 8
@@ -30,6 +31,7 @@ def guarded(body: Callable[[], int], terminal: Terminal, *, debug: bool) -> int:
         code = body()
         sys.stdout.flush()
     except KeyboardInterrupt:
+        # typer would turn it into its own exit, without a word.
         terminal.error("interrupted; the same command goes on from here")
         return INTERRUPTED
     except (OutputClosedError, BrokenPipeError) as error:
@@ -37,10 +39,11 @@ def guarded(body: Callable[[], int], terminal: Terminal, *, debug: bool) -> int:
     except (ClamrError, MemoryError, OSError) as error:
         known = foreseen(error)
         if known is None:
-            raise
+            raise  # a bug: `tell_crash` tells it
         if debug:
             traceback.print_exception(error)
         terminal.error(str(known))
+        _let_go_of_stdout()
         return known.exit_code
     return code
 
@@ -61,22 +64,30 @@ def foreseen(error: ClamrError | MemoryError | OSError) -> ClamrError | None:
 
 def _end_without_reader(error: Exception) -> int:
     """Ends quietly if stdout is what broke; a pipe of our own that breaks is a bug."""
-    if isinstance(error, BrokenPipeError):
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            pass
-        else:
-            raise error
-    # The interpreter flushes stdout once more at its end and would complain there.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    was_stdout = _let_go_of_stdout()
+    if isinstance(error, BrokenPipeError) and not was_stdout:
+        raise error
     return OK
+
+
+def _let_go_of_stdout() -> bool:
+    """Whether stdout cannot be written; what it still holds is then thrown away.
+
+    The interpreter flushes it once more at its end and would complain there.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def tell_crash(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """As ``sys.excepthook``: one line for a bug, the interpreter then exits with 1."""
+    # The options may be what broke, so they are not asked.
     if "--debug" in sys.argv:
         sys.__excepthook__(kind, error, trace)
     told = one_line(f"{kind.__name__}: {error}", 500)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clamr_rag.cli import exits
-from clamr_rag.cli.indexing import add_video
+from clamr_rag.cli.indexing import add_video, record_of_file
 from clamr_rag.cli.invocation import Invocation
-from clamr_rag.cli.paths import Wanted, expand, parse_extensions
+from clamr_rag.cli.paths import Wanted, expand, is_folder, parse_extensions
+from clamr_rag.cli.render import counted
 from clamr_rag.errors import ClamrError, ExtractionError, MediaError, OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _ABOUT_ONE_FILE = (MediaError, ExtractionError, OutOfMemoryError)
 """Errors that say nothing about the next file; any other one ends the run."""
+_ACTIONS = {"indexed": "unchanged", "indexing": "resume", "failed": "retry"}
+"""What would be done with a file of that status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ def index(
     wanted = Wanted(recursive, parse_extensions(ext or ()), tuple(exclude or ()))
     files = expand(paths, wanted, sys.stdin if "-" in paths else ())
     if not files:
-        raise UsageError("no video among the paths", hint="--ext says which files of a folder count")
+        raise UsageError(
+            "no video among the paths", hint="--ext says which files of a folder count"
+        )
     if dry_run:
         return _plan(invocation, files)
     batch = _Batch(invocation, force=force, abort_on_error=abort_on_error)
@@ -108,7 +114,8 @@ class _Batch:
             return
         failed = sum(outcome.report is None for outcome in self._outcomes)
         if len(self._outcomes) > 1:
-            terminal.note(f"{len(self._outcomes) - failed} videos in the library, {failed} failed")
+            done = counted(len(self._outcomes) - failed, "video")
+            terminal.note(f"{done} in the library, {failed} failed")
 
     def exit_code(self, num_files: int) -> int:
         """The error's own code for a single file, else 3 if any failed."""
@@ -121,10 +128,12 @@ class _Batch:
         try:
             _refuse_folder(file)
             report = add_video(self._invocation, library, file, force=self._force)
-        except _ABOUT_ONE_FILE as error:
+        except ClamrError as error:
             self._first_error = self._first_error or error
             elapsed = time.monotonic() - started
             self._outcomes.append(Outcome(str(file), elapsed, error=str(error)))
+            if not isinstance(error, _ABOUT_ONE_FILE):
+                raise  # a full disk, a lock: the next file would meet it, too
             self._invocation.terminal.error(str(error))
             return
         self._outcomes.append(Outcome(str(file), report.elapsed_seconds, report))
@@ -135,7 +144,7 @@ class _Batch:
 
 
 def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
+    if is_folder(path):
         raise MediaError(f"{str(path)!r} is a folder", hint="-r indexes the videos in it")
 
 
@@ -143,26 +152,25 @@ def _plan(invocation: Invocation, files: Sequence[Path]) -> int:
     """Says per file what would be done; makes no library and reads no video."""
     from clamr_rag.cli.settings import library_folder
     from clamr_rag.index.store import Store
-    from clamr_rag.media import checked_video_path, content_key
+    from clamr_rag.media import checked_video_path
 
-    known = {}
-    try:
-        with Store.open(library_folder(invocation.settings.library), create=False) as store:
-            known = {record.video.video_id: record.status for record in store.videos()}
-    except UsageError:
-        pass  # no library yet: everything is new
-    actions = {"indexed": "unchanged", "indexing": "resume", "failed": "retry"}
     plans: list[tuple[str, str, int]] = []
     code = exits.OK
-    for file in files:
-        try:
-            _refuse_folder(file)
-            size_bytes = checked_video_path(file).stat().st_size
-            status = known.get(content_key(file)[:16])
-            plans.append((str(file), actions[status] if status else "index", size_bytes))
-        except MediaError as error:
-            invocation.terminal.error(str(error))
-            code = error.exit_code if len(files) == 1 else exits.SOME_FAILED
+    with ExitStack() as stack:
+        store = None
+        with suppress(UsageError):  # no library yet: everything is new
+            folder = library_folder(invocation.settings.library)
+            store = stack.enter_context(Store.open(folder, create=False))
+        for file in files:
+            try:
+                _refuse_folder(file)
+                size_bytes = checked_video_path(file).stat().st_size
+            except MediaError as error:
+                invocation.terminal.error(str(error))
+                code = error.exit_code if len(files) == 1 else exits.SOME_FAILED
+                continue
+            record = record_of_file(store, file) if store else None
+            plans.append((str(file), _ACTIONS[record.status] if record else "index", size_bytes))
     if invocation.switches.json:
         from clamr_rag.cli.json_output import plan_json
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clamr_rag.cli.interrupt import GracefulInterrupt
+from clamr_rag.cli.paths import is_there
 from clamr_rag.cli.progress import make_view
-from clamr_rag.errors import UsageError
+from clamr_rag.errors import ClamrError, MediaError, UsageError
 
 if TYPE_CHECKING:
     from clamr_rag.cli.invocation import Invocation
+    from clamr_rag.index.records import VideoRecord
+    from clamr_rag.index.store import Store
     from clamr_rag.ingest import Progress, VideoReport
     from clamr_rag.library import VideoLibrary
 
@@ -27,17 +30,41 @@ def add_video(
     """
     terminal = invocation.terminal
     view = make_view(invocation.switches.progress, terminal)
+    known = record_of_file(library.store, path)
+    reasons = ["its options or subtitles have changed"] if _is_indexed(known) else []
     with GracefulInterrupt() as interrupt, closing(view):
 
         def on_progress(progress: Progress) -> None:
+            if reasons and not force:
+                terminal.note(f"indexing {path.name} again: {reasons.pop()}")
             view.show(progress)
             interrupt.check()
 
-        report = library.add(path, force=force, on_progress=on_progress)
+        try:
+            report = library.add(path, force=force, on_progress=on_progress)
+        except ClamrError:
+            # Ctrl-C on a terminal reaches the decoder child, too: its end is no fault of the file.
+            interrupt.check()
+            raise
         interrupt.check()
     for warning in report.warnings:
         terminal.warn(f"{path.name}: {warning}")
     return report
+
+
+def record_of_file(store: Store, path: Path) -> VideoRecord | None:
+    """What the library knows of a file, by its content; None if nothing, or if it is no file."""
+    from clamr_rag.media import content_key
+
+    try:
+        video_id = content_key(path)[:16]
+    except MediaError:
+        return None
+    return store.video(video_id) if store.has_video(video_id) else None
+
+
+def _is_indexed(record: VideoRecord | None) -> bool:
+    return record is not None and record.status == "indexed"
 
 
 def resolve_videos(
@@ -77,23 +104,11 @@ def open_for(invocation: Invocation, references: tuple[str, ...]) -> VideoLibrar
         return invocation.open_library(create=bool(files))
     except UsageError:
         for reference in references:
-            _explain_missing_file(reference)
+            explain_missing_file(reference)
         raise
 
 
-def is_there(reference: str) -> bool:
-    """Whether something stands at that path, readable or not."""
-    try:
-        Path(reference).stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
-    except OSError:
-        # No right to look, a loop of links, a name too long: opening it will say what is wrong.
-        return True
-    return True
-
-
-def _explain_missing_file(reference: str) -> None:
+def explain_missing_file(reference: str) -> None:
     """Raises MediaError if the word was meant as a file that is not there."""
     from clamr_rag.media import checked_video_path
 
@@ -106,7 +121,7 @@ def _resolve(invocation: Invocation, library: VideoLibrary, reference: str) -> s
         try:
             return library.find(reference).video.video_id
         except UsageError:
-            _explain_missing_file(reference)
+            explain_missing_file(reference)
             raise
     report = add_video(invocation, library, Path(reference))
     if report.status != "unchanged":

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from clamr_rag.cli.exits import guarded
-from clamr_rag.cli.options import Given, Switches, option_parameters, take_options
+from clamr_rag.cli.options import (
+    Given,
+    Switches,
+    option_parameters,
+    take_options,
+    with_parameters,
+)
 from clamr_rag.cli.settings import Settings, library_folder, load_settings
 from clamr_rag.cli.terminal import ColorMode, Terminal
 from clamr_rag.errors import UsageError
@@ -66,14 +72,7 @@ def register(
     def command(context: typer.Context, **arguments: Any) -> None:
         raise typer.Exit(_run(body, context, arguments))
 
-    context = inspect.Parameter(
-        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-    )
-    parameters = [context, *(p.replace(kind=p.KEYWORD_ONLY) for p in own)]
-    parameters += option_parameters(stages)
-    # typer reads a function's signature and its annotations: both must tell of the options.
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    with_parameters(command, [*own, *option_parameters(stages)])
     command.__doc__ = body.__doc__
     app.command(name)(command)
 
@@ -107,10 +106,12 @@ def settle_process(switches: Switches) -> None:
     if switches.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    # stderr belongs to our own progress and notes.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     talkative = switches.verbose or switches.debug
     if not talkative:
+        # What other packages find worth a warning is no user's business.
         warnings.simplefilter("ignore")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     root = logging.getLogger()
@@ -133,7 +134,9 @@ def _file_handler(path: str) -> logging.Handler:
     try:
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as fault:
-        raise UsageError(f"--log-file {path}: {fault.strerror}", allowed="a writable file") from fault
+        raise UsageError(
+            f"--log-file {path}: {fault.strerror}", allowed="a writable file"
+        ) from fault
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     return handler
 
@@ -145,5 +148,3 @@ class _SafeFormatter(logging.Formatter):
         from clamr_rag.cli.terminal import safe
 
         return "\n".join(map(safe, super().format(record).splitlines()))
-
-

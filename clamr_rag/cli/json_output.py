@@ -100,6 +100,7 @@ def table_json(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _dumps(**values: Any) -> str:
+    # allow_nan=False: a NaN that slips past `_number` is a bug here, not in the reader.
     return json.dumps({"schema_version": SCHEMA_VERSION} | values, indent=2, allow_nan=False)
 
 

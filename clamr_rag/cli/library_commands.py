@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clamr_rag.cli import exits
-from clamr_rag.cli.indexing import is_there
+from clamr_rag.cli.indexing import explain_missing_file, record_of_file
 from clamr_rag.cli.invocation import Invocation
-from clamr_rag.cli.render import info_lines, video_lines
-from clamr_rag.errors import MediaError, UsageError
+from clamr_rag.cli.paths import is_there
+from clamr_rag.cli.render import counted, info_lines, video_lines
+from clamr_rag.errors import UsageError
 
 if TYPE_CHECKING:
     from clamr_rag.index.records import VideoRecord
@@ -79,7 +79,9 @@ def rm(
 
         invocation.terminal.say_json(rm_json([record.video.video_id for record in records]))
     else:
-        invocation.terminal.say(*(f"removed {r.video.video_id[:8]}  {r.video.path}" for r in records))
+        invocation.terminal.say(
+            *(f"removed {r.video.video_id[:8]}  {r.video.path}" for r in records)
+        )
         if not records:
             invocation.terminal.note("nothing to remove")
     return exits.OK
@@ -97,7 +99,7 @@ def verify(invocation: Invocation) -> int:
     elif problems:
         invocation.terminal.say(*(f"{p.where}: {p.what}; {p.repair}" for p in problems))
     else:
-        invocation.terminal.say(f"{num_videos} videos, nothing wrong")
+        invocation.terminal.say(f"{counted(num_videos, 'video')}, nothing wrong")
     return exits.DAMAGED if problems else exits.OK
 
 
@@ -106,25 +108,19 @@ def _record_of(invocation: Invocation, reference: str) -> VideoRecord | None:
 
     A file is known by its content, since it may have been moved or changed.
     """
-    from clamr_rag.media import content_key
+    from clamr_rag.media import checked_video_path
 
-    file = is_there(reference)
-    key = content_key(reference)[:16] if file else ""
+    file = checked_video_path(reference) if is_there(reference) else None
     try:
-        library = invocation.open_library(create=False)
+        with invocation.open_library(create=False) as library:
+            if file is None:
+                return library.find(reference)
+            return record_of_file(library.store, file)
     except UsageError:
-        if file:
+        if file is not None:
             return None
+        explain_missing_file(reference)
         raise
-    with library:
-        if file:
-            return library.store.video(key) if library.store.has_video(key) else None
-        try:
-            return library.find(reference)
-        except UsageError as error:
-            if Path(reference).suffix:
-                raise MediaError(f"{reference!r}: no such file", hint="check the path") from error
-            raise
 
 
 def _missing_videos(library: VideoLibrary) -> list[VideoRecord]:
@@ -139,6 +135,7 @@ def _named(library: VideoLibrary, references: list[str]) -> list[VideoRecord]:
 
 def _confirm(invocation: Invocation, records: list[VideoRecord]) -> None:
     """Asks on a terminal; elsewhere nobody could answer."""
+    # A script that forgot -y must not hang, and must not delete.
     if not sys.stdin.isatty():
         raise UsageError("nobody to ask whether to remove", hint="-y removes without asking")
     for line in video_lines(records):

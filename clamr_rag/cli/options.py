@@ -6,13 +6,14 @@ words and its default are read from the option's declaration.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from inspect import Parameter
+from inspect import Parameter, Signature
 from types import MappingProxyType
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from pydantic.fields import FieldInfo
 
 from clamr_rag.cli.settings import Setting, allowed_words, field_of, parse_assignment
 from clamr_rag.errors import UsageError
@@ -63,7 +64,9 @@ class Switches:
 
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=_COMMON),
+        typer.Option(
+            "--json", help="Print one JSON object instead of text.", rich_help_panel=_COMMON
+        ),
     ] = False
     fail_if_empty: Annotated[
         bool,
@@ -151,14 +154,25 @@ class Given:
         return Given(self.switches.over(weaker.switches), self.flags + weaker.flags)
 
 
+def keyword(name: str, annotation: Any, default: Any) -> Parameter:
+    """A parameter that typer reads as an option."""
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def with_parameters(function: Callable[..., None], parameters: Sequence[Parameter]) -> None:
+    """Gives a ``**arguments`` function the signature that typer reads the options from."""
+    context = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    whole = [context, *(p.replace(kind=Parameter.KEYWORD_ONLY) for p in parameters)]
+    function.__signature__ = Signature(whole)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in whole}
+
+
 def option_parameters(stages: Collection[str]) -> list[Parameter]:
     """Parameters for a command's signature: the flags of some stages, then the switches."""
     hints = get_type_hints(Switches, include_extras=True)
-    switches = [
-        _keyword(field.name, hints[field.name], field.default) for field in fields(Switches)
-    ]
+    switches = [keyword(field.name, hints[field.name], field.default) for field in fields(Switches)]
     flags = [
-        _keyword(_parameter_name(flag), _flag_annotation(flag), None)
+        keyword(_parameter_name(flag), _flag_annotation(flag), None)
         for flag, key in FLAGS.items()
         if key.partition(".")[0] in stages
     ]
@@ -171,9 +185,7 @@ def take_options(arguments: dict[str, Any]) -> Given:
     Raises:
         UsageError: A switch with a word that it does not know.
     """
-    switches = Switches(
-        **{field.name: arguments.pop(field.name) for field in fields(Switches)}
-    )
+    switches = Switches(**{field.name: arguments.pop(field.name) for field in fields(Switches)})
     flags = []
     for flag, key in FLAGS.items():
         value = arguments.pop(_parameter_name(flag), None)
@@ -183,10 +195,6 @@ def take_options(arguments: dict[str, Any]) -> Given:
     # Of a repeated --set the last one wins, as with any other option.
     flags += [parse_assignment(text) for text in reversed(switches.assignments or [])]
     return Given(switches, tuple(flags))
-
-
-def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
-    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
 def _parameter_name(flag: str) -> str:
@@ -201,11 +209,15 @@ def _flag_annotation(flag: str) -> Any:
     option = typer.Option(
         flag,
         metavar="|".join(allowed_words(field)) or ("NUMBER" if number else "TEXT"),
-        help=field.description,
-        show_default=False if field.default is None else str(field.default),
+        help=_described(field),
         rich_help_panel=PANELS[stage],
     )
     return Annotated[str | None, option]
+
+
+def _described(field: FieldInfo) -> str:
+    default = "" if field.default is None else f" Default: {field.default}."
+    return f"{field.description}{default}"
 
 
 def _check_word(flag: str, word: str, allowed: tuple[str, ...]) -> None:

@@ -51,7 +51,7 @@ def expand(words: Sequence[str], wanted: Wanted, stdin: Iterable[str] = ()) -> t
     found: dict[Path, None] = {}
     for word in _lines(words, stdin):
         for path in _matches(word):
-            inside = _walk(path, wanted) if wanted.recursive and path.is_dir() else [path]
+            inside = _walk(path, wanted) if wanted.recursive and is_folder(path) else [path]
             found.update(dict.fromkeys(inside))
     return tuple(found)
 
@@ -70,15 +70,28 @@ def _matches(word: str) -> list[Path]:
     Most shells have expanded patterns already; cmd.exe and a quoted pattern leave it to us.
     """
     path = Path(word)
-    if not glob.has_magic(word) or _is_there(path):
+    if not glob.has_magic(word) or is_there(word):
         return [path]
     return [Path(name) for name in sorted(glob.glob(word, recursive=True))] or [path]  # noqa: PTH207
 
 
-def _is_there(path: Path) -> bool:
+def is_there(word: str) -> bool:
+    """Whether something stands at that path, readable or not."""
     try:
-        return path.exists()
-    except (OSError, ValueError):
+        Path(word).stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        # No right to look, a loop of links, a name too long: opening it will say what is wrong.
+        return True
+    return True
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder stands there; of what cannot be a path, none does."""
+    try:
+        return path.is_dir()
+    except OSError:
         return False
 
 
@@ -94,5 +107,6 @@ def _walk(root: Path, wanted: Wanted) -> Iterator[Path]:
             path = Path(folder) / name
             if name.startswith(".") or not wanted.takes(path, root):
                 continue
+            # is_file follows links: pipes and devices are passed over, dangling links too.
             if path.resolve().is_relative_to(home) and path.is_file():
                 yield path

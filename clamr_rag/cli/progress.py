@@ -1,4 +1,4 @@
-"""Progress on stderr: a moving line for people, few lines for log files, JSON lines for programs."""
+"""Progress on stderr: a moving line for people, few lines for a log file, JSON for programs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class JsonLines:
 
 
 class PlainLines:
-    """A line when a stage starts, when it ends, and now and then between: for log files."""
+    """A line when a stage starts, and now and then while it lasts: for log files."""
 
     def __init__(
         self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
@@ -81,7 +81,7 @@ class PlainLines:
         stage = progress.video_path, progress.stage
         if stage != self._stage:
             self._stage, self._began_at, self._first_done = stage, now, progress.done
-        elif progress.done < progress.total and now - self._told_at < _LINE_EVERY_SECONDS:
+        elif now - self._told_at < _LINE_EVERY_SECONDS:
             return
         self._told_at = now
         self._tell(f"{label(progress)} {amount(progress)}{self._pace(progress, now)}")
@@ -122,9 +122,11 @@ class MovingLines:
         """Moves the line of the stage."""
         stage = progress.video_path, progress.stage
         if stage != self._stage or self._task is None:
+            self._finish_stage()
             self._display.start()
             self._stage = stage
             self._task = self._display.add_task(label(progress), total=None, amount="", rate="")
+        # rich's speed leaves out the first step, and so what an earlier run had done.
         speed = self._display.tasks[-1].speed
         self._display.update(
             self._task,
@@ -133,6 +135,11 @@ class MovingLines:
             amount=amount(progress),
             rate=f"{speed:.1f} {progress.unit}/s" if speed else "",
         )
+
+    def _finish_stage(self) -> None:
+        """The last event of a stage may come a frame before its end."""
+        if self._task is not None:
+            self._display.update(self._task, completed=self._display.tasks[-1].total)
 
     def close(self) -> None:
         """Ends the display; the lines of the stages remain."""

@@ -15,7 +15,7 @@ from clamr_rag.cli.terminal import one_line, safe
 if TYPE_CHECKING:
     from clamr_rag.index.records import VideoRecord
     from clamr_rag.media import MediaInfo
-    from clamr_rag.types import Answer, ScoredClip, TimeSpan
+    from clamr_rag.types import Answer, Citation, ScoredClip, TimeSpan
 
 _LABEL_WIDTH = len("on screen")
 _COLORS = {"on screen": "cyan", "speech": "green", "metadata": "magenta", "frames": "blue"}
@@ -25,6 +25,11 @@ def clock(seconds: float) -> str:
     """``HH:MM:SS`` of a time."""
     whole = int(seconds)
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, e.g. ``"1 video"``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def span_text(span: TimeSpan) -> str:
@@ -43,9 +48,11 @@ def answer_lines(
         reads_frames: Whether the encoder looks at pictures; said if not.
         show_all: Also the moments that were found but not cited.
     """
-    names = _video_names([c.video_path for c in answer.citations] or _paths(answer.clips))
+    # What a declined answer would have been taken from is no evidence of anything.
+    citations = () if answer.abstained else answer.citations
+    names = _video_names([citation.video_path for citation in citations])
     lines = [_header(answer, records, reads_frames=reads_frames), _answer_text(answer)]
-    for citation in answer.citations:
+    for citation in citations:
         lines.append(
             _evidence_line(
                 f"[{citation.index}]",
@@ -56,11 +63,11 @@ def answer_lines(
                 citation.text,
             )
         )
-    cited = {citation.clip_id for citation in answer.citations}
+    cited = {citation.clip_id for citation in citations}
     weaker = [clip for clip in answer.clips if clip.clip.clip_id not in cited]
     if show_all:
         lines += clip_lines(weaker)
-    return lines + _footer(answer, 0 if show_all else len(weaker))
+    return lines + _footer(citations, 0 if show_all else len(weaker))
 
 
 def clip_lines(clips: Sequence[ScoredClip]) -> list[Text]:
@@ -139,9 +146,7 @@ def _file_facts(info: MediaInfo) -> list[tuple[str, str]]:
     return facts
 
 
-def _header(
-    answer: Answer, records: Mapping[str, VideoRecord], *, reads_frames: bool
-) -> Text:
+def _header(answer: Answer, records: Mapping[str, VideoRecord], *, reads_frames: bool) -> Text:
     """Which parts made the answer, from the videos it was taken from."""
     ids = [c.video_id for c in answer.citations] or [c.video.video_id for c in answer.clips]
     used = [records[video_id] for video_id in dict.fromkeys(ids) if video_id in records]
@@ -182,13 +187,13 @@ def _evidence_line(
     )
 
 
-def _footer(answer: Answer, num_hidden: int) -> list[Text]:
+def _footer(citations: Sequence[Citation], num_hidden: int) -> list[Text]:
     """What was left out, and the command that plays the first moment."""
     parts = []
     if num_hidden:
-        parts.append(f"{num_hidden} weaker moment{'s' * (num_hidden > 1)} hidden (--all)")
-    if answer.citations:
-        parts += _play_command(answer.citations[0].video_path, answer.citations[0].span)
+        parts.append(f"{counted(num_hidden, 'weaker moment')} hidden (--all)")
+    if citations:
+        parts += _play_command(citations[0].video_path, citations[0].span)
     return [Text(" · ".join(parts), style="dim")] if parts else []
 
 
@@ -204,10 +209,9 @@ def _play_command(path: str, span: TimeSpan) -> list[str]:
 
 
 def _best_text(clip: ScoredClip) -> str | None:
-    """The text that the best-matching word of the question points at, of the best modality first."""
-    told = [evidence for evidence in clip.evidence if evidence.text]
-    fitting = [evidence for evidence in told if evidence.modality == clip.best_modality] or told
-    return max(fitting, key=lambda e: e.similarity).text if fitting else None
+    """What the question's best-matching word points at in the modality that is named."""
+    fitting = [e for e in clip.evidence if e.text and e.modality == clip.best_modality]
+    return max(fitting, key=lambda evidence: evidence.similarity).text if fitting else None
 
 
 def _paths(clips: Sequence[ScoredClip]) -> list[str]:

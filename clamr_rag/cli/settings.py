@@ -95,6 +95,7 @@ def load_settings(
         sources += _from_file(path)
     winners: dict[str, Setting] = {}
     for setting in sources:
+        # Also of a source that loses: a misspelt option must not wait until it would win.
         _check_key(setting)
         winners.setdefault(setting.key, setting)
     stages = {stage: _checked(stage, winners.values()) for stage in STAGES}
@@ -197,6 +198,7 @@ def _checked(stage: str, winners: Iterable[Setting]) -> StageOptions:
     try:
         return model.model_validate(values)
     except ValidationError as fault:
+        # One line is what people read: the others show once this one is put right.
         first = fault.errors()[0]
         name = str(first["loc"][0])
         words = allowed_words(model.model_fields[name])

@@ -85,7 +85,11 @@ class Terminal:
     def say(self, *lines: Text | str) -> None:
         """Prints data."""
         for line in lines:
-            self.out.print(line if isinstance(line, Text) else Text(line))
+            self.out.print(line if isinstance(line, Text) else Text(safe(line)))
+
+    def say_json(self, text: str) -> None:
+        """Prints data for a program as it is; it must be ASCII."""
+        self.out.file.write(text + "\n")
 
     def note(self, text: str) -> None:
         """Says something that helps but is not needed."""

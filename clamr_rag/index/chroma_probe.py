@@ -14,7 +14,7 @@ PROBE_SECONDS = 300.0
 
 def can_be_read(folder: Path, name: str) -> bool:
     """Whether another process could read every record and search."""
-    command = [sys.executable, "-m", __name__, str(folder), name]
+    command = [sys.executable, "-m", "clamr_rag.index.chroma_probe", str(folder), name]
     try:
         done = subprocess.run(command, check=False, capture_output=True, timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
@@ -27,10 +27,10 @@ def main(folder: str, name: str) -> None:
     from clamr_rag.index.chroma_records import ChromaRecords
 
     records = ChromaRecords.in_folder(Path(folder), name)
-    if records.read_all() != len(records):
-        sys.exit("records without vectors")
-    records.probe_search()
+    whole = records.is_whole()
     records.close()
+    if not whole:
+        sys.exit("some records have no vector")
 
 
 if __name__ == "__main__":

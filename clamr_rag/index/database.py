@@ -17,6 +17,7 @@ from clamr_rag.index import schema
 from clamr_rag.index.faults import damaged, library_errors
 
 _BUSY_SECONDS = 10.0
+_CHECKPOINT_WAIT_SECONDS = 0.5
 _HEADER_BYTES = 100
 
 
@@ -138,7 +139,11 @@ class Database:
     def checkpoint(self) -> None:
         """Moves all changes into the file and empties the log, unless a reader still needs it."""
         with self._lock, library_errors(self.path):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_SECONDS * 1000:.0f}")
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
 
 def check_header(path: Path) -> None:

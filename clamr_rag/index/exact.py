@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class ExactIndex:
                 part = known.get(key) or _part(*key, self._store.stored_vectors(record))
                 if part is not None:
                     parts.append(part)
-        self._content = _content(token, tuple(parts))
+        self._content = _content(token, parts)
 
     def search(
         self, query: MultiVector, *, top_k: int, video_ids: Collection[str] | None = None
@@ -106,10 +106,17 @@ def _part(
     return _Part(video_id, revision, clip_ids, pack([vectors for _, vectors in stored]))
 
 
-def _content(change_token: str, parts: tuple[_Part, ...]) -> _Content:
+def _content(change_token: str, parts: Sequence[_Part]) -> _Content:
+    if not parts:
+        return _Content(change_token, (), (), None)
+    vectors = PackedVectors.concatenate([part.vectors for part in parts])
+    views, stop = [], 0
+    for part in parts:
+        first, stop = stop, stop + len(part.clip_ids)
+        # Views of the whole: every row is in memory once.
+        views.append(replace(part, vectors=vectors.clips(first, stop)))
     clip_ids = tuple(clip_id for part in parts for clip_id in part.clip_ids)
-    vectors = PackedVectors.concatenate([part.vectors for part in parts]) if parts else None
-    return _Content(change_token, parts, clip_ids, vectors)
+    return _Content(change_token, tuple(views), clip_ids, vectors)
 
 
 def _ranges(parts: Sequence[_Part], video_ids: Collection[str] | None) -> list[tuple[int, int]]:

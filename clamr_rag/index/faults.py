@@ -18,7 +18,8 @@ from clamr_rag.errors import (
     OutOfMemoryError,
 )
 
-_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PROBE_BYTES = 1 << 22
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -28,6 +29,9 @@ def library_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as fault:
         raise explain(fault, path) from fault
+    except UnicodeDecodeError as fault:
+        # Python cannot even read SQLite's message when it quotes damaged bytes.
+        raise damaged(path, "has text that is not UTF-8") from fault
 
 
 def explain(fault: sqlite3.Error, path: Path) -> ClamrError:
@@ -69,12 +73,19 @@ def disk_full(path: Path) -> DiskFullError:
 
 
 def is_disk_full(path: Path) -> bool:
-    """Tries what SQLite does not tell apart from a broken disk: quota, file size limit, space."""
-    size = max((f.stat().st_size for f in path.parent.glob(path.name + "*")), default=0)
+    """Tries what engines do not tell apart from a broken disk: space, quota, file size limit.
+
+    Args:
+        path: A file, whose log and journal count too, or a folder with all its files.
+    """
+    files = path.rglob("*") if path.is_dir() else path.parent.glob(path.name + "*")
+    largest = max((file.stat().st_size for file in files if file.is_file()), default=0)
     try:
         with tempfile.TemporaryFile(dir=path.parent, buffering=0) as probe:
-            probe.seek(size)
-            probe.write(bytes(65536))
+            probe.seek(largest)
+            # A first write may fit in part; the next one then says why.
+            while probe.tell() < largest + _PROBE_BYTES:
+                probe.write(bytes(_PROBE_BYTES))
     except OSError as fault:
-        return fault.errno in _FULL_ERRNOS
+        return fault.errno in FULL_ERRNOS
     return False

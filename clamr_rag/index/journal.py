@@ -78,16 +78,17 @@ def stage_done(database: Database, video_id: str, stage: str, options_hash: str)
 def damaged_artefacts(database: Database) -> list[Problem]:
     """One problem per artefact that does not match its checksum."""
     problems = []
-    for (position,) in database.rows("SELECT rowid FROM artefact"):
+    # One at a time: together they may be larger than memory.
+    for key in database.rows("SELECT video_id, stage, options_hash, part FROM artefact"):
         row = database.row(
-            "SELECT video_id, stage, options_hash, part, payload, checksum "
-            "FROM artefact WHERE rowid = ?",
-            position,
+            "SELECT payload, checksum FROM artefact "
+            "WHERE video_id = ? AND stage = ? AND options_hash = ? AND part = ?",
+            *key,
         )
-        if row and payload_checksum(row[:4], row[4]) != row[5]:
+        if row is None or payload_checksum(key, row[0]) != row[1]:
             problems.append(
                 Problem(
-                    f"video {row[0]}, stage {row[1]}, part {row[3]}",
+                    f"video {key[0]}, stage {key[1]}, part {key[3]}",
                     "an intermediate result does not match its checksum",
                     "index the video again: this part is made anew",
                 )

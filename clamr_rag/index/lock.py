@@ -11,14 +11,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from clamr_rag.errors import LibraryError, LibraryLockedError
+from clamr_rag.index.faults import FULL_ERRNOS, disk_full
 
 
 class ProcessLock:
     """A lock file ``PATH`` with its holder's process id in ``PATH.pid``."""
 
-    def __init__(self, path: Path, purpose: str) -> None:
-        """Takes nothing yet; ``purpose`` completes "process 7 is ..." for those who have to wait."""
-        self._purpose = purpose
+    def __init__(self, path: Path, *, purpose: str, hint: str) -> None:
+        """Takes nothing yet; ``purpose`` and ``hint`` tell others why they do not get it."""
+        self._purpose, self._hint = purpose, hint
         # In a file of its own: some lock implementations empty the lock file when they try it.
         self._holder_path = path.with_name(path.name + ".pid")
         self._lock = FileLock(path, thread_local=False)
@@ -29,12 +30,15 @@ class ProcessLock:
         Raises:
             LibraryLockedError: Another process has it after ``wait_seconds``.
             LibraryError: The folder cannot be written.
+            DiskFullError: There is no room for the lock file.
         """
         try:
             self._lock.acquire(timeout=max(0.0, wait_seconds), poll_interval=0.05)
         except Timeout as fault:
             raise self.locked(self._holder()) from fault
         except OSError as fault:
+            if fault.errno in FULL_ERRNOS:
+                raise disk_full(Path(self._lock.lock_file)) from fault
             raise LibraryError(
                 f"cannot lock {self._lock.lock_file}: {fault.strerror}",
                 hint="check that the library's folder may be written",
@@ -53,9 +57,7 @@ class ProcessLock:
 
     def locked(self, holder: str) -> LibraryLockedError:
         """The error for one who did not get it."""
-        return LibraryLockedError(
-            f"{holder} is {self._purpose}", hint="wait until it is done, then try again"
-        )
+        return LibraryLockedError(f"{holder} is {self._purpose}", hint=self._hint)
 
     def _holder(self) -> str:
         try:
@@ -69,7 +71,9 @@ class WriterLock:
 
     def __init__(self, folder: Path) -> None:
         self._processes = ProcessLock(
-            folder / "clamr-rag.lock", f"writing to the library {folder}"
+            folder / "clamr-rag.lock",
+            purpose=f"writing to the library {folder}",
+            hint="wait until it is done; searching works meanwhile",
         )
         self._threads = threading.RLock()
 

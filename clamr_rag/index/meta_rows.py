@@ -59,11 +59,12 @@ def put_dim(database: Database, value: int) -> None:
 
 
 def _get(database: Database, key: str) -> str | None:
-    row = database.row("SELECT value, checksum FROM meta WHERE key = ?", key)
-    if row is None:
-        return None
-    check(row[1], checksum(key, row[0]), f"fact {key!r} of the library")
-    return str(row[0])
+    # All of the few rows are read, so that a damaged key is not taken for a missing fact.
+    facts = {}
+    for name, value, stored in database.rows("SELECT key, value, checksum FROM meta"):
+        check(stored, checksum(name, value), f"fact {name!r} of the library")
+        facts[name] = value
+    return facts.get(key)
 
 
 def _put(database: Database, key: str, value: str) -> None:

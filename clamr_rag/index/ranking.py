@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from clamr_rag.index import Hit
 from clamr_rag.index.codec import StoredVectors
-from clamr_rag.scoring import PackedVectors, Scorer, modality_scores, token_max
+from clamr_rag.scoring import CodeArray, PackedVectors, Scorer, modality_scores, token_max
 from clamr_rag.types import FloatArray, Modality, MultiVector
 
 TIE = 1e-5
@@ -20,9 +20,13 @@ def pack(stored: Sequence[StoredVectors]) -> PackedVectors:
     """Joins the rows of at least one clip; int8 if all are stored so, else float32."""
     quantised = all(clip.scales is not None for clip in stored)
     scales = [clip.scales for clip in stored if clip.scales is not None]
-    rows = [clip.rows if quantised else clip.multi_vector().vectors for clip in stored]
+    rows: FloatArray | CodeArray
+    if quantised:
+        rows = np.concatenate([clip.rows for clip in stored]).astype(np.int8, copy=False)
+    else:
+        rows = np.concatenate([clip.multi_vector().vectors for clip in stored])
     return PackedVectors.pack(
-        np.concatenate(rows),
+        rows,
         np.concatenate(scales) if quantised else None,
         np.concatenate([clip.modalities for clip in stored]),
         np.repeat(np.arange(len(stored)), [len(clip.rows) for clip in stored]),
@@ -53,10 +57,10 @@ def best(
     """
     numbers, scores = blocked
     found = (
-        _hit(query, clip_ids[number], vectors.multi_vector(int(number)), scorer)
+        hit(query, clip_ids[number], vectors.multi_vector(int(number)), scorer)
         for number in numbers[_leading(scores, top_k)]
     )
-    return sorted(found, key=lambda hit: (-hit.score, hit.clip_id))[:top_k]
+    return sorted(found, key=lambda each: (-each.score, each.clip_id))[:top_k]
 
 
 def _leading(scores: FloatArray, top_k: int) -> npt.NDArray[np.int64]:
@@ -68,7 +72,8 @@ def _leading(scores: FloatArray, top_k: int) -> npt.NDArray[np.int64]:
     return found
 
 
-def _hit(query: MultiVector, clip_id: str, vectors: MultiVector, scorer: Scorer) -> Hit:
+def hit(query: MultiVector, clip_id: str, vectors: MultiVector, scorer: Scorer) -> Hit:
+    """One clip with the scores of the plain reference."""
     (by_modality,) = modality_scores(query, [vectors])
     score = by_modality.max() if scorer == "modality_max" else token_max(query, [vectors])[0]
     present = np.flatnonzero(by_modality > -np.inf)

@@ -56,8 +56,8 @@ class Problem:
 
 
 def checksum(*values: Any) -> int:
-    """CRC32 over a row's values."""
-    return zlib.crc32(json.dumps(values).encode("ascii"))
+    """CRC32 over a row's values, whatever types a damaged file gives them."""
+    return zlib.crc32(json.dumps(values, default=repr).encode("ascii"))
 
 
 def payload_checksum(key: Sequence[Any], payload: bytes) -> int:

@@ -18,7 +18,7 @@ _TABLES = (
         key TEXT PRIMARY KEY,
         value TEXT NOT NULL,
         checksum INTEGER NOT NULL
-    ) STRICT""",
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE video(
         position INTEGER PRIMARY KEY,
         video_id TEXT NOT NULL UNIQUE,
@@ -47,19 +47,20 @@ _TABLES = (
         payload BLOB NOT NULL,
         checksum INTEGER NOT NULL,
         PRIMARY KEY(video_id, stage, options_hash, part)
-    ) STRICT""",
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE stage(
         video_id TEXT NOT NULL REFERENCES video(video_id) ON DELETE CASCADE,
         stage TEXT NOT NULL,
         options_hash TEXT NOT NULL,
         num_parts INTEGER NOT NULL,
         PRIMARY KEY(video_id, stage, options_hash)
-    ) STRICT""",
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE derived(
-        path TEXT PRIMARY KEY,
         video_id TEXT NOT NULL REFERENCES video(video_id) ON DELETE CASCADE,
-        sha256 TEXT NOT NULL
-    ) STRICT""",
+        name TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        PRIMARY KEY(video_id, name)
+    ) STRICT, WITHOUT ROWID""",
     """CREATE VIRTUAL TABLE clip_text USING fts5(
         asr, ocr, description, tokenize = "unicode61 remove_diacritics 2"
     )""",

@@ -14,6 +14,7 @@ from typing import Literal, Self
 from clamr_rag.errors import EncoderMismatchError, LibraryError, UsageError
 from clamr_rag.index import (
     clip_rows,
+    derived,
     journal,
     meta_rows,
     schema,
@@ -109,14 +110,18 @@ class Store:
         return self._database.snapshot()
 
     @contextmanager
-    def _change(self, *, searchable: bool = True) -> Iterator[Database]:
-        """One lasting write; ``searchable`` unless what a search returns stays as it is."""
+    def _change(self) -> Iterator[Database]:
+        """One write that lasts as a whole or not at all."""
         if self.read_only:
             raise LibraryError(f"{self.path} was opened for reading only")
         with self._lock.held(), self._database.transaction():
             yield self._database
-            if searchable:
-                meta_rows.note_change(self._database)
+
+    def _replace(self, before: VideoRecord | None, after: VideoRecord) -> VideoRecord:
+        """Writes a video's row and notes whether that changes what a search can find."""
+        if _found_as(before) != _found_as(after):
+            meta_rows.note_change(self._database)
+        return video_rows.write(self._database, after)
 
     def change_token(self) -> str:
         """Another one whenever what a search can find may have changed, by any process."""
@@ -188,13 +193,13 @@ class Store:
         Under others its clips and vectors go; the artefacts of its stages stay.
         """
         with self._change() as database:
-            record = video_rows.read(database, video.video_id)
+            known = record = video_rows.read(database, video.video_id)
             if record is None or record.options_fingerprint != options_fingerprint:
                 clip_rows.remove(database, video.video_id)
                 record = VideoRecord(video, "indexing", options_fingerprint)
             elif record.status == "failed":
                 record = replace(record, status="indexing", error=None)
-            return video_rows.write(database, replace(record, video=video))
+            return self._replace(known, replace(record, video=video))
 
     def update_video(self, video: Video) -> VideoRecord:
         """Replaces what is known of a video, e.g. its length once it was decoded."""
@@ -228,16 +233,15 @@ class Store:
                     allowed=f"all {record.num_clips}",
                     hint="index it again: it goes on from there",
                 )
-            revision = secrets.token_hex(8)
-            return video_rows.write(
-                database, replace(record, status="indexed", error=None, revision=revision)
-            )
+            # Random: a library restored from a copy never repeats the revision of other content.
+            finished = replace(record, status="indexed", error=None, revision=secrets.token_hex(8))
+            return self._replace(record, finished)
 
     def fail_video(self, video_id: str, error: str) -> VideoRecord:
         """Notes why a video could not be indexed; what is finished of it stays."""
-        with self._change() as database:
-            record = replace(self.video(video_id), status="failed", error=error)
-            return video_rows.write(database, record)
+        with self._change():
+            record = self.video(video_id)
+            return self._replace(record, replace(record, status="failed", error=error))
 
     def relink(self, video_id: str, path: str) -> VideoRecord:
         """Notes the new place of a file that was moved."""
@@ -247,16 +251,21 @@ class Store:
     def remove_video(self, video_id: str) -> None:
         """Removes a video and everything made from it; its bytes are overwritten with zeros.
 
+        A damaged video can be removed too: by its whole id.
+
         Raises:
             UsageError: It is not in the library.
         """
         with self.writing():
             with self._change() as database:
-                self.video(video_id)
+                was_indexed = video_rows.status(database, video_id) == "indexed"
                 clip_rows.remove(database, video_id)
                 video_rows.remove(database, video_id)
                 clip_rows.forget_words(database)
+                if was_indexed:
+                    meta_rows.note_change(database)
             self._database.checkpoint()
+            derived.remove(self._database, video_id)
 
     # --- stages and their artefacts
 
@@ -264,7 +273,7 @@ class Store:
         self, video_id: str, stage: str, part: Part, options_hash: str, payload: bytes
     ) -> None:
         """Keeps one part of a stage's result, replacing an earlier one."""
-        with self._change(searchable=False) as database:
+        with self._change() as database:
             journal.put_artefact(database, video_id, stage, part, options_hash, payload)
 
     def artefacts(self, video_id: str, stage: str, options_hash: str) -> list[tuple[Part, bytes]]:
@@ -273,12 +282,24 @@ class Store:
 
     def mark_stage_done(self, video_id: str, stage: str, options_hash: str) -> None:
         """Says that all parts of a stage are there."""
-        with self._change(searchable=False) as database:
+        with self._change() as database:
             journal.mark_stage_done(database, video_id, stage, options_hash)
 
     def stage_done(self, video_id: str, stage: str, options_hash: str) -> bool:
         """Whether the stage was marked done and all its parts are whole."""
         return journal.stage_done(self._database, video_id, stage, options_hash)
+
+    # --- files made from a video
+
+    def put_derived(self, video_id: str, name: str, payload: bytes) -> Path:
+        """Writes a file that can be made again, e.g. a thumbnail; replaces an earlier one."""
+        with self._change() as database:
+            self.video(video_id)
+            return derived.put(database, video_id, name, payload)
+
+    def derived(self, video_id: str, name: str) -> bytes | None:
+        """Content of such a file; None where it has to be made again."""
+        return derived.get(self._database, video_id, name)
 
     # --- clips and their text
 
@@ -296,12 +317,18 @@ class Store:
                 return
             clip_rows.remove(database, video_id)
             clip_rows.add(database, clips)
-            planned = replace(record, status="indexing", num_clips=len(clips))
-            video_rows.write(database, planned)
+            self._replace(record, replace(record, status="indexing", num_clips=len(clips)))
 
     def clips(self, video_id: str) -> tuple[Clip, ...]:
-        """All clips of a video in time order, those without vectors too."""
-        return clip_rows.of_video(self._database, video_id)
+        """All clips of a video in time order, those without vectors too; none if it is unknown."""
+        with self.reading():
+            record = video_rows.read(self._database, video_id)
+            clips = clip_rows.of_video(self._database, video_id)
+        if record and len(clips) != record.num_clips:
+            raise damaged(
+                self.path, f"video {video_id} has {len(clips)} clips, not {record.num_clips}"
+            )
+        return clips
 
     def pending_clips(self, video_id: str) -> tuple[Clip, ...]:
         """The clips of a video that have no vectors yet, in time order."""
@@ -347,6 +374,8 @@ class Store:
     ) -> None:
         """Stores the vectors of some planned clips: the whole batch, or nothing of it.
 
+        A video that was indexed is not searched again before `finish_video`.
+
         Args:
             video_id: Whose clips they are.
             batch: Clip ids and multi-vectors ``(n, dim)``, one dim in the whole library.
@@ -354,7 +383,10 @@ class Store:
         """
         if not batch:
             return
-        with self._change(searchable=False) as database:
+        with self._change() as database:
+            record = self.video(video_id)
+            if record.status == "indexed":
+                self._replace(record, replace(record, status="indexing"))
             if self.dim is None:
                 meta_rows.put_dim(database, batch[0][1].dim)
             vector_rows.check_dim(batch, self.dim or 0)
@@ -373,7 +405,13 @@ class Store:
     ) -> Iterator[tuple[str, MultiVector]]:
         """Clip ids and vectors of indexed videos, by video in order of its id, then in time."""
         for record in self.searchable(video_ids):
-            for clip_id, stored in self.stored_vectors(record):
+            with self.reading():
+                # Another process may have removed or replaced it since the list was made.
+                current = video_rows.read(self._database, record.video.video_id)
+                if _found_as(current) != record.revision:
+                    continue
+                clips = self.stored_vectors(record)
+            for clip_id, stored in clips:
                 yield clip_id, stored.multi_vector()
 
     def searchable(self, video_ids: Collection[str] | None = None) -> list[VideoRecord]:
@@ -401,6 +439,11 @@ class Store:
     def verify(self) -> tuple[Problem, ...]:
         """Reads every byte of the library; empty if all is well."""
         return verify.problems(self._database)
+
+
+def _found_as(record: VideoRecord | None) -> str | None:
+    """The revision under which searches find the video; None if they do not."""
+    return record.revision if record and record.status == "indexed" else None
 
 
 def _create(path: Path, lock: WriterLock) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from clamr_rag.errors import ClamrError
-from clamr_rag.index import clip_rows, journal, meta_rows, vector_rows, video_rows
+from clamr_rag.index import clip_rows, derived, journal, meta_rows, vector_rows, video_rows
 from clamr_rag.index.database import Database
 from clamr_rag.index.records import Problem
 
@@ -17,7 +17,16 @@ def problems(database: Database) -> tuple[Problem, ...]:
     """All problems; a check that cannot be finished is one too."""
     found = list(_told(str(database.path), _RESTORE, lambda: _check_word_index(database)))
     with database.snapshot():
-        for check in (_file, _references, _facts, _words, journal.damaged_artefacts, _videos):
+        checks = (
+            _file,
+            _references,
+            _facts,
+            _words,
+            journal.damaged_artefacts,
+            _videos,
+            derived.problems,
+        )
+        for check in checks:
             try:
                 found.extend(check(database))
             except ClamrError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clamr_rag.errors import UsageError
 from clamr_rag.index.database import Database
+from clamr_rag.index.faults import damaged
 from clamr_rag.index.records import VideoRecord, VideoStatus, check, checksum
 from clamr_rag.types import Video
 
@@ -36,6 +37,18 @@ def remove(database: Database, video_id: str) -> None:
     database.run("DELETE FROM video WHERE video_id = ?", video_id)
 
 
+def status(database: Database, video_id: str) -> str:
+    """A video's status as it stands there, damaged or not.
+
+    Raises:
+        UsageError: It is not in the library.
+    """
+    row = database.row("SELECT status FROM video WHERE video_id = ?", video_id)
+    if row is None:
+        raise UsageError(f"video {video_id} is not in the library {database.path.parent}")
+    return str(row[0])
+
+
 def read_all(database: Database) -> tuple[VideoRecord, ...]:
     """All videos, in the order in which they were added."""
     return tuple(_record(*row) for row in database.rows(f"{_COLUMNS} ORDER BY position"))
@@ -44,7 +57,12 @@ def read_all(database: Database) -> tuple[VideoRecord, ...]:
 def read(database: Database, video_id: str) -> VideoRecord | None:
     """One video, None if it is not there."""
     row = database.row(f"{_COLUMNS} WHERE video_id = ?", video_id)
-    return _record(*row) if row else None
+    if row:
+        return _record(*row)
+    # A damaged key or index hides a row: looked at one by one, it shows.
+    if any(record.video.video_id == video_id for record in read_all(database)):
+        raise damaged(database.path, f"the index of videos has lost {video_id}")
+    return None
 
 
 def find(database: Database, reference: str) -> VideoRecord:
