@@ -31,6 +31,7 @@ from clamr_rag.extraction.metadata import read_metadata, title_of
 from clamr_rag.extraction.ocr import make_recognizer
 from clamr_rag.extraction.screen import ScreenReader
 from clamr_rag.extraction.speech import HeardWindow, find_speech, transcribe_windows
+from clamr_rag.index.records import VideoRecord
 from clamr_rag.index.store import Store
 from clamr_rag.segmentation import make_segmenter
 from clamr_rag.segmentation.shots import ShotFinder
@@ -108,6 +109,7 @@ def index_video(
     options: Options,
     *,
     force: bool = False,
+    any_options: bool = False,
     on_progress: OnProgress | None = None,
 ) -> VideoReport:
     """Brings one video into the library; does nothing if it is there already.
@@ -118,6 +120,8 @@ def index_video(
         path: The file.
         options: Of all stages.
         force: Forget what is known about the video first.
+        any_options: Leave a video alone that was indexed with other options; changed subtitles or
+            other sidecars still count.
         on_progress: Called often; what it raises stops the work at that point, and the next run
             goes on from what was saved.
 
@@ -128,15 +132,35 @@ def index_video(
     """
     started = time.monotonic()
     indexing = Indexing(store, encoder, media.checked_video_path(path), options, on_progress)
-    if not force and indexing.is_finished():
+    if not force and indexing.is_finished(any_options=any_options):
         return indexing.report("unchanged", time.monotonic() - started)
     with store.writing():
         if force and store.has_video(indexing.video_id):
             store.remove_video(indexing.video_id)
-        resumed = store.has_video(indexing.video_id)
+        known = record_of_file(store, path)
+        resumed = known is not None and known.status != "indexed"
         store.claim_encoder(encoder.name, encoder.fingerprint)
         indexing.run()
     return indexing.report("resumed" if resumed else "indexed", time.monotonic() - started)
+
+
+def video_id_of(path: str | Path) -> str:
+    """The id of a file's content: the same for a copy under another name.
+
+    Raises:
+        MediaError: It is no readable file.
+    """
+    return media.content_key(path)[:16]
+
+
+def record_of_file(store: Store, path: str | Path) -> VideoRecord | None:
+    """What a library knows of a file, by its content; None if nothing.
+
+    Raises:
+        MediaError: It is no readable file.
+    """
+    video_id = video_id_of(path)
+    return store.video(video_id) if store.has_video(video_id) else None
 
 
 class Indexing:
@@ -156,15 +180,18 @@ class Indexing:
         self._options = options
         self._on_progress = on_progress
         self._warnings: list[str] = []
-        self.video_id = media.content_key(path)[:16]
+        self.video_id = video_id_of(path)
         self._sidecars = media.find_sidecars(path)
 
-    def is_finished(self) -> bool:
+    def is_finished(self, *, any_options: bool) -> bool:
         """Whether this very file, with these options and sidecars, is in the library already."""
-        if not self._store.has_video(self.video_id):
+        record = record_of_file(self._store, self._path)
+        if record is None or record.status != "indexed":
             return False
-        record = self._store.video(self.video_id)
-        if record.status != "indexed" or record.options_fingerprint != self._fingerprint:
+        same = record.options_fingerprint == self._fingerprint
+        if any_options:
+            same = record.options_fingerprint.endswith(self._sidecars_fingerprint)
+        if not same:
             return False
         if record.video.path != str(self._path):
             self._store.relink(self.video_id, str(self._path))
@@ -208,19 +235,23 @@ class Indexing:
 
     @cached_property
     def _fingerprint(self) -> str:
-        """Of all that the clips depend on beside the file itself."""
-        return _digest(
-            self._speech_fingerprint,
+        """Of all that the clips depend on beside the file itself; the sidecars' part comes last."""
+        options = _digest(
+            self._options.speech.fingerprint(),
             self._screen_fingerprint,
             self._options.segmentation.fingerprint(),
             self._options.index.fingerprint(),
             self._encoder.fingerprint,
         )
+        return f"{options}-{self._sidecars_fingerprint}"
+
+    @cached_property
+    def _sidecars_fingerprint(self) -> str:
+        return _digest(*(f"{s.path.name}:{media.content_key(s.path)}" for s in self._sidecars))
 
     @cached_property
     def _speech_fingerprint(self) -> str:
-        sidecars = (f"{s.path.name}:{media.content_key(s.path)}" for s in self._sidecars)
-        return _digest(self._options.speech.fingerprint(), *sidecars)
+        return _digest(self._options.speech.fingerprint(), self._sidecars_fingerprint)
 
     @cached_property
     def _screen_fingerprint(self) -> str:

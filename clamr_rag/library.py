@@ -13,10 +13,11 @@ from clamr_rag.answering import Generator, Prompt, make_generator
 from clamr_rag.answering.citations import resolve
 from clamr_rag.config import Options
 from clamr_rag.encoder import Encoder, load_encoder
-from clamr_rag.index import open_index
+from clamr_rag.index import ClipIndex, open_index
 from clamr_rag.index.records import Problem, VideoRecord
 from clamr_rag.index.store import Store
 from clamr_rag.ingest import OnProgress, VideoReport, index_video
+from clamr_rag.media import checked_video_path
 from clamr_rag.retriever import Retriever
 from clamr_rag.types import Answer, ScoredClip, Video
 
@@ -69,14 +70,26 @@ class VideoLibrary:
         return cls(Store.open(path, create=create), options, load)
 
     def add(
-        self, path: str | Path, *, force: bool = False, on_progress: OnProgress | None = None
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        any_options: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> VideoReport:
         """Indexes a video, or goes on with it; one that is there already costs nothing.
 
         See `clamr_rag.ingest.index_video` for the arguments and errors.
         """
+        path = checked_video_path(path)
         return index_video(
-            self.store, self.encoder, path, self.options, force=force, on_progress=on_progress
+            self.store,
+            self.encoder,
+            path,
+            self.options,
+            force=force,
+            any_options=any_options,
+            on_progress=on_progress,
         )
 
     def search(
@@ -154,16 +167,21 @@ class VideoLibrary:
         return encoder
 
     @cached_property
+    def _index(self) -> ClipIndex:
+        return open_index(self.store, self.options.search)
+
+    @cached_property
     def _retriever(self) -> Retriever:
-        index = open_index(self.store, self.options.search)
-        return Retriever(self.encoder, index, self.store)
+        return Retriever(self.encoder, self._index, self.store)
 
     @cached_property
     def _generator(self) -> Generator:
         return make_generator(self.options.answer, self.encoder)
 
     def close(self) -> None:
-        """Closes the library."""
+        """Closes the library and the index that was opened on it."""
+        if "_index" in self.__dict__:
+            self._index.close()
         self.store.close()
 
     def __enter__(self) -> Self:

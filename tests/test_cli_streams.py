@@ -134,9 +134,9 @@ def test_record_of_what_is_no_file(talk: Talk) -> None:
     from clamr_rag.index.store import Store
 
     with Store.open(talk.library) as store:
-        assert indexing.record_of_file(store, talk.video) is not None
-        assert indexing.record_of_file(store, talk.video.parent) is None
-        assert indexing.record_of_file(store, Path("/no/such.mp4")) is None
+        assert indexing.known_of_file(store, talk.video) is not None
+        assert indexing.known_of_file(store, talk.video.parent) is None
+        assert indexing.known_of_file(store, Path("/no/such.mp4")) is None
 
 
 # --- switches

@@ -129,13 +129,25 @@ def test_what_clips_depend_on_makes_them_anew(
     with VideoLibrary.open(folder, options=options) as library:
         report = library.add(videos / "meeting.mp4")
         clips = library.store.clips(report.video_id)
-    assert report.status == "resumed"
+    assert report.status == "indexed"
     if change == "subtitles":
         assert any("Weiden" in cue.text for clip in clips for cue in clip.cues)
         assert any(clip.ocr_lines for clip in clips), "the screen was not read again for nothing"
     else:
         assert not any(clip.ocr_lines for clip in clips)
         assert report.screen_source == "none (--ocr none)"
+
+
+def test_a_question_takes_a_video_as_it_was_indexed(
+    meeting: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    folder, videos = tmp_path / "library", tmp_path / "videos"
+    shutil.copytree(undisturbed, folder)
+    shutil.copytree(meeting.parent, videos)
+    with VideoLibrary.open(folder) as library:
+        assert library.add(videos / "meeting.mp4", any_options=True).status == "unchanged"
+        (videos / "meeting.de.srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nHallo.\n")
+        assert library.add(videos / "meeting.mp4", any_options=True).status == "indexed"
 
 
 def test_force_starts_from_nothing(meeting: Path, undisturbed: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clamr_rag.cli import exits
-from clamr_rag.cli.indexing import add_video, record_of_file
+from clamr_rag.cli.indexing import add_video, known_of_file
 from clamr_rag.cli.invocation import Invocation
 from clamr_rag.cli.paths import Wanted, expand, is_folder, parse_extensions
 from clamr_rag.cli.render import counted
@@ -169,7 +169,7 @@ def _plan(invocation: Invocation, files: Sequence[Path]) -> int:
                 invocation.terminal.error(str(error))
                 code = error.exit_code if len(files) == 1 else exits.SOME_FAILED
                 continue
-            record = record_of_file(store, file) if store else None
+            record = known_of_file(store, file) if store else None
             plans.append((str(file), _ACTIONS[record.status] if record else "index", size_bytes))
     if invocation.switches.json:
         from clamr_rag.cli.json_output import plan_json

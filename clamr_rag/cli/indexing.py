@@ -19,8 +19,16 @@ if TYPE_CHECKING:
     from clamr_rag.library import VideoLibrary
 
 
+_INDEXING_STAGES = ("speech", "ocr", "scan", "segmentation", "index", "encoder")
+
+
 def add_video(
-    invocation: Invocation, library: VideoLibrary, path: Path, *, force: bool = False
+    invocation: Invocation,
+    library: VideoLibrary,
+    path: Path,
+    *,
+    force: bool = False,
+    any_options: bool = False,
 ) -> VideoReport:
     """Adds one file, telling how far it is; the first Ctrl-C keeps everything that is finished.
 
@@ -30,7 +38,7 @@ def add_video(
     """
     terminal = invocation.terminal
     view = make_view(invocation.switches.progress, terminal)
-    known = record_of_file(library.store, path)
+    known = known_of_file(library.store, path)
     reasons = ["its options or subtitles have changed"] if _is_indexed(known) else []
     with GracefulInterrupt() as interrupt, closing(view):
 
@@ -41,7 +49,9 @@ def add_video(
             interrupt.check()
 
         try:
-            report = library.add(path, force=force, on_progress=on_progress)
+            report = library.add(
+                path, force=force, any_options=any_options, on_progress=on_progress
+            )
         except ClamrError:
             # Ctrl-C on a terminal reaches the decoder child, too: its end is no fault of the file.
             interrupt.check()
@@ -52,15 +62,14 @@ def add_video(
     return report
 
 
-def record_of_file(store: Store, path: Path) -> VideoRecord | None:
-    """What the library knows of a file, by its content; None if nothing, or if it is no file."""
-    from clamr_rag.media import content_key
+def known_of_file(store: Store, path: Path) -> VideoRecord | None:
+    """What the library knows of a file; None if nothing, or if it is no readable file."""
+    from clamr_rag.ingest import record_of_file
 
     try:
-        video_id = content_key(path)[:16]
+        return record_of_file(store, path)
     except MediaError:
         return None
-    return store.video(video_id) if store.has_video(video_id) else None
 
 
 def _is_indexed(record: VideoRecord | None) -> bool:
@@ -123,7 +132,10 @@ def _resolve(invocation: Invocation, library: VideoLibrary, reference: str) -> s
         except UsageError:
             explain_missing_file(reference)
             raise
-    report = add_video(invocation, library, Path(reference))
+    # A question takes a video as it was indexed, unless it says itself how to index.
+    asked = any(given.origin.startswith("-") for given in invocation.settings.given
+                if given.stage in _INDEXING_STAGES)  # fmt: skip
+    report = add_video(invocation, library, Path(reference), any_options=not asked)
     if report.status != "unchanged":
         invocation.terminal.note(
             f"{Path(reference).name}: {report.status}, {report.num_clips} clips in "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clamr_rag.cli import exits
-from clamr_rag.cli.indexing import explain_missing_file, record_of_file
+from clamr_rag.cli.indexing import explain_missing_file, known_of_file
 from clamr_rag.cli.invocation import Invocation
 from clamr_rag.cli.paths import is_there
 from clamr_rag.cli.render import counted, info_lines, video_lines
@@ -115,7 +115,7 @@ def _record_of(invocation: Invocation, reference: str) -> VideoRecord | None:
         with invocation.open_library(create=False) as library:
             if file is None:
                 return library.find(reference)
-            return record_of_file(library.store, file)
+            return known_of_file(library.store, file)
     except UsageError:
         if file is not None:
             return None

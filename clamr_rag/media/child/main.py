@@ -7,6 +7,7 @@ parent says that the decoder died: that is what the process border is for.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -41,6 +42,8 @@ class Request:
 
 def main() -> int:
     """Does one operation; returns the exit code."""
+    # Ctrl-C on a terminal reaches the whole group; it is the parent that decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel()
     words = channel.start()
     apply_limits(words["limits"]["memory_bytes"])
