@@ -7,12 +7,11 @@ a run that was killed goes on where it stopped and ends with the same clips as a
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -25,16 +24,13 @@ from clamr_rag.encoder import Encoder
 from clamr_rag.encoder.inputs import clip_input
 from clamr_rag.encoder.pooling import pool
 from clamr_rag.errors import ExtractionError, MediaError
-from clamr_rag.extraction import TextRecognizer
-from clamr_rag.extraction.line_merging import merge_lines
 from clamr_rag.extraction.metadata import read_metadata, title_of
 from clamr_rag.extraction.ocr import make_recognizer
-from clamr_rag.extraction.screen import ScreenReader
 from clamr_rag.extraction.speech import HeardWindow, find_speech, transcribe_windows
 from clamr_rag.index.records import VideoRecord
 from clamr_rag.index.store import Store
+from clamr_rag.scan import ScreenPart, join_parts, scan
 from clamr_rag.segmentation import make_segmenter
-from clamr_rag.segmentation.shots import ShotFinder
 from clamr_rag.types import (
     Clip,
     ClipInput,
@@ -49,10 +45,6 @@ from clamr_rag.types import (
 )
 
 Stage = Literal["speech", "screen", "clips"]
-_SCAN_SIDE_PIXELS = 1920
-"""Frames for the screen reader: small print of a 4K screen is still legible."""
-_GAP_LOOKS = 2.5
-"""A line that is missed for fewer looks than this goes on."""
 _SLIVER_SECONDS = 1.0
 """A text that a clip shares for less than this belongs to its neighbour."""
 _CLIP_SIDE_PIXELS = 768
@@ -92,14 +84,6 @@ class VideoReport:
     screen_source: str
     warnings: tuple[str, ...] = ()
     """Lines for the user: what is missing or was passed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScreenPart:
-    """What one part of the pass over the pictures found."""
-
-    shot_cuts: tuple[float, ...]
-    lines: tuple[OcrLine, ...]
 
 
 def index_video(
@@ -316,70 +300,25 @@ class Indexing:
         if self._info.video is None:
             source = "none (no pictures)"
         self._store.set_sources(self.video_id, screen_text=source)
-        if self._info.video is None:
-            return ScreenPart((), ())
+        looks_at_shots = self._options.segmentation.segmenter in ("combined", "shots")
+        if self._info.video is None or not (recognizer or looks_at_shots):
+            return ScreenPart()
+        options = self._options.scan
         parts = self._saved("screen", self._screen_fingerprint, ScreenPart)
         if not self._store.stage_done(self.video_id, "screen", self._screen_fingerprint):
-            num_parts = math.ceil(self._num_looks / self._looks_per_part)
-            for part in self._scan(recognizer, len(parts), num_parts):
+            for part in scan(
+                self._path,
+                self._info.duration_seconds,
+                recognizer,
+                options=options,
+                media_options=self._options.media,
+                first_part=len(parts),
+                on_look=partial(self._tell, "screen"),
+            ):
                 self._save("screen", self._screen_fingerprint, len(parts), part)
                 parts.append(part)
             self._store.mark_stage_done(self.video_id, "screen", self._screen_fingerprint)
-        return ScreenPart(
-            shot_cuts=tuple(cut for part in parts for cut in part.shot_cuts),
-            lines=merge_lines(
-                [part.lines for part in parts],
-                gap_seconds=_GAP_LOOKS * self._options.scan.interval_seconds,
-            ),
-        )
-
-    def _scan(
-        self, recognizer: TextRecognizer | None, num_saved: int, num_parts: int
-    ) -> Iterator[ScreenPart]:
-        """Streams the frames from the first part that is not saved on.
-
-        A part is a pure function of its own frames and the one before them, so it is the same
-        whether or not the run was interrupted in between.
-        """
-        if recognizer is None and self._options.segmentation.segmenter in ("fixed", "speech"):
-            return  # nothing would look at the pictures
-        wanted = [self._part_seconds(number) for number in range(num_saved, num_parts)]
-        before = [wanted[0][0] - self._options.scan.interval_seconds] if num_saved else []
-        frames = media.iter_frames(
-            self._path,
-            [*before, *(second for part in wanted for second in part)],
-            self._options.media,
-            max_side=_SCAN_SIDE_PIXELS,
-        )
-        last = next(frames, None) if before else None
-        for seconds in wanted:
-            finder = ShotFinder()
-            reader = ScreenReader(recognizer) if recognizer else None
-            if last is not None:
-                finder.see(last)
-            for second, last in zip(seconds, islice(frames, len(seconds)), strict=False):
-                finder.see(last)
-                if reader:
-                    # A picture that stands for long is shown until now, not only when it came.
-                    reader.see(last, shown_at_seconds=max(second, last.seconds))
-                self._tell("screen", second)
-            yield ScreenPart(finder.cuts(), reader.lines() if reader else ())
-
-    def _part_seconds(self, number: int) -> list[float]:
-        """The seconds at which one part of the pass looks."""
-        interval = self._options.scan.interval_seconds
-        start = number * self._looks_per_part
-        stop = min(start + self._looks_per_part, self._num_looks)
-        return [look * interval for look in range(start, stop)]
-
-    @property
-    def _num_looks(self) -> int:
-        return math.ceil(self._info.duration_seconds / self._options.scan.interval_seconds)
-
-    @property
-    def _looks_per_part(self) -> int:
-        scan = self._options.scan
-        return max(1, round(scan.chunk_seconds / scan.interval_seconds))
+        return join_parts(parts, options)
 
     # --- clips
 
