@@ -1,7 +1,7 @@
-"""Kills indexing with SIGKILL at random moments, runs it again, and compares with an undisturbed run.
+"""Kills indexing with SIGKILL at random moments, runs it again, compares with an undisturbed run.
 
-``python -m eval.kill_index VIDEO.mp4 --kills 30`` uses small parts and batches, so that there are many
-moments to be killed at. It counts kills after which clips differ, and clips that were encoded
+``python -m eval.kill_index VIDEO.mp4 --kills 30`` uses small parts and batches, so that there are
+many moments to be killed at. It counts kills after which clips differ, and clips that were encoded
 although an earlier run had finished them; an exit code of 1 says that there were any.
 """
 
@@ -115,8 +115,8 @@ def main() -> int:
             partial += 0 < finished < len(wanted)
             repeated += encoded + finished - len(wanted)
             different += contents(folder) != wanted
-    print(f"{kills} kills within {length:.1f} s of indexing ({len(wanted)} clips), {partial} of them "
-          f"between two clips: {different} ended with other clips, {repeated} clips were encoded "
+    print(f"{kills} kills within {length:.1f} s of indexing {len(wanted)} clips, {partial} of "
+          f"them between two clips: {different} ended with other clips, {repeated} clips were encoded "
           "twice")  # fmt: skip
     return 1 if different or repeated else 0
 
