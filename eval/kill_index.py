@@ -115,9 +115,9 @@ def main() -> int:
             partial += 0 < finished < len(wanted)
             repeated += encoded + finished - len(wanted)
             different += contents(folder) != wanted
-    print(f"{kills} kills within {length:.1f} s of indexing {len(wanted)} clips, {partial} of "
-          f"them between two clips: {different} ended with other clips, {repeated} clips were encoded "
-          "twice")  # fmt: skip
+    print(f"{kills} kills within {length:.1f} s of indexing {len(wanted)} clips, "
+          f"{partial} of them between two clips: {different} ended with other clips, "
+          f"{repeated} clips were encoded twice")  # fmt: skip
     return 1 if different or repeated else 0
 
 

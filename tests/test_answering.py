@@ -14,6 +14,7 @@ from clamr_rag.answering.citations import NOT_FOUND, resolve
 from clamr_rag.answering.extractive import ExtractiveGenerator
 from clamr_rag.answering.passages import passages
 from clamr_rag.encoder.mini import load_mini
+from clamr_rag.errors import UsageError
 from clamr_rag.types import (
     Answer,
     Clip,
@@ -205,6 +206,12 @@ def test_multiple_choice_picks_what_the_evidence_says(
     assert answer.choice == letter
     assert answer.text.startswith(f"{letter}) {choices['AB'.index(letter)]}")
     assert answer.citations[0].text == "Churn fell, mostly because of the new onboarding."
+
+
+@pytest.mark.parametrize("choices", [("a", " "), ("x",) * 27])
+def test_choices_that_cannot_be_lettered(choices: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="choice"):
+        ask("Why did churn fall?", TALK, choices=choices)
 
 
 def test_multiple_choice_abstains_too() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Protocol
 
 from clamr_rag.config import AnswerOptions
 from clamr_rag.encoder import Encoder
+from clamr_rag.errors import UsageError
 from clamr_rag.types import Modality, ScoredClip, TimeSpan
 
 
@@ -19,6 +21,12 @@ class Prompt:
     """Options of a multiple-choice question, in order; empty for an open one."""
     clips: tuple[ScoredClip, ...]
     """Best first."""
+
+    def __post_init__(self) -> None:
+        if len(self.choices) > len(ascii_uppercase):
+            raise UsageError(f"got {len(self.choices)} choices", allowed="up to 26, A to Z")
+        if any(not choice.strip() for choice in self.choices):
+            raise UsageError("got a blank choice", hint="write every option out")
 
 
 @dataclass(frozen=True, slots=True)
