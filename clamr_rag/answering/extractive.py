@@ -29,7 +29,7 @@ _MIN_QUOTE_SCORE = 0.35
 _CONTEXT_SHARE = 0.8
 """What a word of the question that only the context matches is worth."""
 
-CONFIDENCE_MIDPOINT = 0.47
+CONFIDENCE_MIDPOINT = 0.50
 CONFIDENCE_SLOPE = 20.0
 """Logistic fit of "is it in the video" on the best passages' score; `eval/calibrate_abstention.py`
 on generated lectures, seeds 100-107."""

@@ -115,7 +115,7 @@ def settle_process(switches: Switches) -> None:
         warnings.simplefilter("ignore")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     root = logging.getLogger()
-    root.addHandler(_stderr_handler(switches) if talkative else logging.NullHandler())
+    root.addHandler(_stderr_handler(switches))
     if switches.log_file:
         root.addHandler(_file_handler(switches.log_file))
     root.setLevel(logging.DEBUG if switches.debug or switches.log_file else logging.INFO)
@@ -123,11 +123,20 @@ def settle_process(switches: Switches) -> None:
 
 def _stderr_handler(switches: Switches) -> logging.Handler:
     handler = logging.StreamHandler()
-    handler.setLevel(logging.DEBUG if switches.debug else logging.INFO)
+    handler.setLevel(_stderr_level(switches))
     handler.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
     if not switches.debug:
         handler.addFilter(logging.Filter("clamr_rag"))
     return handler
+
+
+def _stderr_level(switches: Switches) -> int:
+    if switches.debug:
+        return logging.DEBUG
+    if switches.verbose:
+        return logging.INFO
+    # What the engine had to do otherwise than asked (a smaller batch, a passed-over file) is said.
+    return logging.ERROR if switches.quiet else logging.WARNING
 
 
 def _file_handler(path: str) -> logging.Handler:

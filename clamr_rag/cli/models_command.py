@@ -17,8 +17,13 @@ def pull(invocation: Invocation, name: Name) -> int:
     """Fetch a model from the hub; the only command that goes online."""
     from clamr_rag.encoder import hub
 
-    for folder in hub.pull(name):
-        invocation.terminal.say(str(folder))
+    folders = [str(folder) for folder in hub.pull(name)]
+    if invocation.switches.json:
+        from clamr_rag.cli.json_output import table_json
+
+        invocation.terminal.say_json(table_json("folders", [{"path": path} for path in folders]))
+    else:
+        invocation.terminal.say(*folders)
     return exits.OK
 
 
@@ -45,7 +50,12 @@ def verify(invocation: Invocation, name: Name) -> int:
     from clamr_rag.encoder import hub
 
     checks = hub.verify(name)
-    for check in checks:
+    if invocation.switches.json:
+        from clamr_rag.cli.json_output import table_json
+
+        rows = [{"path": str(check.path), "intact": check.intact} for check in checks]
+        invocation.terminal.say_json(table_json("files", rows))
+    for check in [] if invocation.switches.json else checks:
         verdict = {True: "ok", False: "DAMAGED", None: "no digest known"}[check.intact]
         invocation.terminal.say(f"{verdict:<15}  {check.path}")
     damaged = sum(check.intact is False for check in checks)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
@@ -31,7 +32,9 @@ _PROJECTION_SEED = 42
 _PROJECTION_DEVIATION = 0.02
 
 _WRAPPERS = ("base_model.model.", "vlm.", "thinker.")
-_UNUSED = ("lm_head.", "model.lm_head.", "talker.", "token2wav.")
+_log = logging.getLogger(__name__)
+
+_UNUSED = ("lm_head.", "model.lm_head.", "language_model.lm_head.", "talker.", "token2wav.")
 _RENAMED = {
     "model.language_model.": "language_model.",
     "model.visual.": "visual.",
@@ -147,12 +150,17 @@ def read_weights(
     with ExitStack() as stack:
         sources = _sources(stack, checkpoint.folder, device)
         _refuse_strangers(sources, expected, checkpoint.folder)
+        # A drawn half would not fit the half that was trained.
+        draws = seeded_projection and not any(
+            name.startswith("projection.") for name in (*sources, *adapter.replaced)
+        )
         for name in expected:
             weight = adapter.replaced.get(name)
             if weight is None and name in sources:
                 file, stored = sources[name]
                 weight = file.get_tensor(stored)
-            if weight is None and seeded_projection and name.startswith("projection."):
+            if weight is None and draws and name.startswith("projection."):
+                _log.warning("%s was not saved: it is drawn from the documented seed", name)
                 weight = _seeded_projection(name, expected[name])
             if weight is None:
                 continue

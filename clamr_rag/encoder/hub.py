@@ -83,21 +83,22 @@ def locate(name: str, adapter: str | None = None) -> Checkpoint:
     preset = PRESETS.get(name)
     if preset and adapter is None:
         command = f"clamr-rag models pull {name}"
-        return Checkpoint(
-            name=name,
-            folder=_find(preset.base, command),
-            adapter=_find(preset.adapter, command),
-            released_message=preset.released_message,
-        )
-    folder = _find(preset.base if preset else name)
+        folder, own = _find(preset.base, command), _find(preset.adapter, command)
+        _check_base(own, preset.base)
+        return Checkpoint(name, folder, own, preset.released_message)
+    base = preset.base if preset else name
+    folder = _find(base)
     if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
-        return Checkpoint(name, folder, _find(adapter) if adapter else None)
+        found = _find(adapter) if adapter else None
+        if found is not None:
+            _check_base(found, base)
+        return Checkpoint(name, folder, found, _has_released_message(adapter))
     if adapter is not None:
         raise UsageError(
             f"{name} is an adapter itself, got adapter {adapter} on top",
             allowed="one adapter on a full checkpoint",
         )
-    return Checkpoint(name, _find(_base_of(folder)), folder)
+    return Checkpoint(name, _find(_base_of(folder)), folder, _has_released_message(name))
 
 
 def pull(name: str) -> list[Path]:
@@ -129,7 +130,10 @@ def verify(name: str, adapter: str | None = None) -> list[FileCheck]:
     """Compares the files of a model with the digests under which the hub stores them."""
     checkpoint = locate(name, adapter)
     folders = [checkpoint.folder, *([checkpoint.adapter] if checkpoint.adapter else [])]
-    return [check for folder in folders for check in _check_folder(folder)]
+    checks = [check for folder in folders for check in _check_folder(folder)]
+    for folder in folders:
+        checks += [FileCheck(path, False) for path in _missing_weights(folder)]
+    return checks
 
 
 def _find(name: str, command: str = "") -> Path:
@@ -184,8 +188,14 @@ def _split(name: str) -> tuple[str, str | None]:
 
 def _base_of(adapter: Path) -> str:
     """The base that an adapter names; a relative folder is looked up beside the adapter first."""
-    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    base = config.get("base_model_name_or_path")
+    path = adapter / ADAPTER_CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        base = config.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint="fetch the adapter again"
+        ) from error
     if not base:
         raise UsageError(
             f"{adapter / ADAPTER_CONFIG} does not name its base model",
@@ -197,9 +207,35 @@ def _base_of(adapter: Path) -> str:
     return str(base)
 
 
+def _check_base(adapter: Path, base: str) -> None:
+    """Compares hub ids; folders differ from machine to machine and say nothing.
+
+    Raises:
+        UsageError: The adapter was trained on another model.
+    """
+    trained_on = _base_of(adapter)
+    if _HUB_ID.fullmatch(base) is None or Path(base).is_dir() or Path(trained_on).is_dir():
+        return
+    if _HUB_ID.fullmatch(trained_on) and trained_on.partition("@")[0] != base.partition("@")[0]:
+        raise UsageError(
+            f"{adapter} was trained on {trained_on}, got base {base}", allowed=trained_on
+        )
+
+
+def _has_released_message(name: str | None) -> bool:
+    """Whether these are the weights that were trained with the released chat message."""
+    return name is not None and any(
+        preset.released_message and name.partition("@")[0] == preset.adapter
+        for preset in PRESETS.values()
+    )
+
+
 def _check_folder(folder: Path) -> Iterator[FileCheck]:
     for path in sorted(folder.iterdir()):
         target = path.resolve()
+        if not target.is_file():
+            yield FileCheck(path, False)
+            continue
         # The hub's cache names a large file by its SHA-256 and a small one by its git blob id.
         if target.parent.name != "blobs":
             yield FileCheck(path, None)
@@ -209,6 +245,17 @@ def _check_folder(folder: Path) -> Iterator[FileCheck]:
             blob = hashlib.sha1(usedforsecurity=False)
             blob.update(f"blob {target.stat().st_size}\0".encode())
             yield FileCheck(path, _digest(target, blob) == target.name)
+
+
+def _missing_weights(folder: Path) -> list[Path]:
+    """Weight files that a folder ought to have and has not."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+        return [folder / name for name in sorted(names) if not (folder / name).exists()]
+    if any(folder.glob("*.safetensors")):
+        return []
+    return [folder / "model.safetensors"]
 
 
 def _digest(path: Path, digest: hashlib._Hash) -> str:

@@ -27,7 +27,7 @@ from clamr_rag.encoder.patches import (
     pick_frames,
     smart_resize,
 )
-from clamr_rag.encoder.sound import TOKEN_SECONDS, log_mel, num_audio_tokens
+from clamr_rag.encoder.sound import SAMPLE_RATE, TOKEN_SECONDS, log_mel, num_audio_tokens
 from clamr_rag.errors import ModelMissingError, UsageError
 from clamr_rag.types import TEXT_MODALITIES, ByteArray, ClipInput, FloatArray, Modality
 
@@ -212,7 +212,13 @@ class ClipProcessor:
             min(self._caps[modality], len(_raw_text(clip, modality) or "") // letters_per_token)
             for modality in TEXT_MODALITIES
         )
-        return frames + sum(texts)
+        return frames + self._rough_sound_length(clip) + sum(texts)
+
+    def _rough_sound_length(self, clip: ClipInput) -> int:
+        if clip.audio is None or not self._tokens.sound:
+            return 0
+        seconds = min(len(clip.audio) / SAMPLE_RATE, self._options.max_audio_seconds)
+        return int(seconds / TOKEN_SECONDS)
 
     def token_texts(self, sequence: TokenSequence) -> tuple[str, ...]:
         """Each token as a reader sees it."""
@@ -224,7 +230,7 @@ class ClipProcessor:
         patches = patch_frames([clip.frames[i] for i in kept], max_pixels=self._options.max_pixels)
         if self._tokens.sound:
             assembly.add_tokens(self._tokenizer.template_ids("Video: "))
-        assembly.add_tokens([self._tokens.vision_start], Modality.VIDEO)
+        assembly.add_tokens([self._tokens.vision_start], Modality.VIDEO, seconds[:1])
         assembly.add_frames(self._tokens.video, patches, seconds, self._steps(seconds))
         assembly.add_tokens([self._tokens.vision_end])
 
@@ -246,7 +252,7 @@ class ClipProcessor:
             return
         seconds = [_NO_SECOND if start is None else start + i * TOKEN_SECONDS for i in range(count)]
         assembly.add_tokens(self._tokenizer.template_ids("Audio: "))
-        assembly.add_tokens([tokens.start], Modality.AUDIO)
+        assembly.add_tokens([tokens.start], Modality.AUDIO, seconds[:1])
         assembly.add_tokens([tokens.audio] * count, Modality.AUDIO, seconds)
         assembly.add_tokens([tokens.end])
         assembly.mel = mel
