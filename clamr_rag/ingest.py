@@ -10,6 +10,7 @@ import hashlib
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -23,14 +24,22 @@ from clamr_rag.config import Options
 from clamr_rag.encoder import Encoder
 from clamr_rag.encoder.inputs import clip_input
 from clamr_rag.encoder.pooling import pool
-from clamr_rag.errors import ExtractionError, MediaError
+from clamr_rag.errors import ExtractionError, LibraryLockedError, MediaError
+from clamr_rag.extraction import TextRecognizer, Transcriber
+from clamr_rag.extraction.asr import model_is_here
 from clamr_rag.extraction.metadata import read_metadata, title_of
 from clamr_rag.extraction.ocr import make_recognizer
-from clamr_rag.extraction.speech import HeardWindow, find_speech, transcribe_windows
+from clamr_rag.extraction.speech import (
+    MISSING_MODEL,
+    HeardWindow,
+    UnheardSpeech,
+    find_speech,
+    transcribe_windows,
+)
 from clamr_rag.index.records import VideoRecord
 from clamr_rag.index.store import Store
 from clamr_rag.scan import ScreenPart, join_parts, scan
-from clamr_rag.segmentation import make_segmenter
+from clamr_rag.segmentation import Segmenter, make_segmenter
 from clamr_rag.types import (
     Clip,
     ClipInput,
@@ -118,6 +127,7 @@ def index_video(
     indexing = Indexing(store, encoder, media.checked_video_path(path), options, on_progress)
     if not force and indexing.is_finished(any_options=any_options):
         return indexing.report("unchanged", time.monotonic() - started)
+    indexing.prepare()
     with store.writing():
         if force and store.has_video(indexing.video_id):
             store.remove_video(indexing.video_id)
@@ -175,15 +185,32 @@ class Indexing:
         same = record.options_fingerprint == self._fingerprint
         if any_options:
             same = record.options_fingerprint.endswith(self._sidecars_fingerprint)
-        if not same:
+        if not same or self._can_hear_now(record):
             return False
-        if record.video.path != str(self._path):
-            self._store.relink(self.video_id, str(self._path))
+        if record.video.path != str(self._path) and not Path(record.video.path).exists():
+            # A search must not wait for whoever is writing: the next run notes the new place.
+            with suppress(LibraryLockedError):
+                self._store.relink(self.video_id, str(self._path))
         return True
+
+    def _can_hear_now(self, record: VideoRecord) -> bool:
+        """Whether speech was missing for want of a model that has come since."""
+        speech = self._options.speech
+        missed = (record.speech_source or "").startswith(MISSING_MODEL)
+        return missed and speech.speech == "auto" and model_is_here(speech.asr_model)
+
+    def prepare(self) -> None:
+        """Refuses what can be refused before anything of the library is changed."""
+        _ = self._metadata, self._recognizer, self._segmenter
+        heard = self._store.has_video(self.video_id) and self._store.stage_done(
+            self.video_id, "speech", self._speech_fingerprint
+        )
+        if isinstance(self._speech, UnheardSpeech) and not heard:
+            _ = self._transcriber
 
     def run(self) -> None:
         """Does all stages, each from where it stopped."""
-        metadata = read_metadata(self._path, self._info, self._sidecars, self._options.media)
+        metadata = self._metadata
         self._store.begin_video(self._video(title_of(metadata, self._path)), self._fingerprint)
         try:
             transcript = self._read_speech()
@@ -194,6 +221,14 @@ class Indexing:
             self._store.fail_video(self.video_id, str(error))
             raise
         self._store.finish_video(self.video_id)
+        self._retire_predecessors()
+
+    def _retire_predecessors(self) -> None:
+        """Removes what another content of the same file left behind."""
+        for record in self._store.videos():
+            if record.video.path == str(self._path) and record.video.video_id != self.video_id:
+                self._store.remove_video(record.video.video_id)
+                self._warnings.append("it replaces an earlier video under the same file name")
 
     def report(
         self, status: Literal["indexed", "unchanged", "resumed"], elapsed_seconds: float
@@ -250,17 +285,39 @@ class Indexing:
             size_bytes=self._info.size_bytes,
         )
 
-    # --- speech
+    @cached_property
+    def _metadata(self) -> tuple[MetadataLine, ...]:
+        return read_metadata(self._path, self._info, self._sidecars, self._options.media)
 
-    def _read_speech(self) -> Transcript:
-        """Reads the best subtitles, or hears the sound window by window."""
-        found = find_speech(
+    @cached_property
+    def _speech(self) -> Transcript | UnheardSpeech:
+        return find_speech(
             self._path,
             self._info,
             self._sidecars,
             self._options.speech,
             media_options=self._options.media,
         )
+
+    @cached_property
+    def _transcriber(self) -> Transcriber:
+        from clamr_rag.extraction.asr import FasterWhisperTranscriber
+
+        return FasterWhisperTranscriber(self._options.speech)
+
+    @cached_property
+    def _recognizer(self) -> TextRecognizer | None:
+        return make_recognizer(self._options.ocr)
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        return make_segmenter(self._options.segmentation)
+
+    # --- speech
+
+    def _read_speech(self) -> Transcript:
+        """Reads the best subtitles, or hears the sound window by window."""
+        found = self._speech
         if found.warning:
             self._warnings.append(found.warning)
         self._store.set_sources(self.video_id, speech=found.source)
@@ -271,15 +328,13 @@ class Indexing:
         return Transcript(found.source, tuple(cues), found.language, found.warning)
 
     def _hear(self) -> list[HeardWindow]:
-        from clamr_rag.extraction.asr import FasterWhisperTranscriber
-
         heard = self._saved("speech", self._speech_fingerprint, HeardWindow)
         if self._store.stage_done(self.video_id, "speech", self._speech_fingerprint):
             return heard
         options = self._options.speech
         windows = transcribe_windows(
             self._path,
-            FasterWhisperTranscriber(options),
+            self._transcriber,
             options,
             start_seconds=len(heard) * options.window_seconds,
             media_options=self._options.media,
@@ -295,7 +350,7 @@ class Indexing:
 
     def _read_screen(self) -> ScreenPart:
         """Finds shots and reads the screen, in parts that are saved one by one."""
-        recognizer = make_recognizer(self._options.ocr)
+        recognizer = self._recognizer
         source = recognizer.name if recognizer else "none (--ocr none)"
         if self._info.video is None:
             source = "none (no pictures)"
@@ -327,7 +382,7 @@ class Indexing:
     ) -> tuple[Clip, ...]:
         """Cuts the video into clips, where chapters begin too, and gives each its texts."""
         chapters = tuple(line.span.start_seconds for line in metadata if line.span)
-        spans = make_segmenter(self._options.segmentation).segment(
+        spans = self._segmenter.segment(
             self._info.duration_seconds,
             shot_cuts=(*screen.shot_cuts, *chapters),
             cues=transcript.cues,

@@ -13,6 +13,7 @@ from clamr_rag.answering import Generator, Prompt, make_generator
 from clamr_rag.answering.citations import resolve
 from clamr_rag.config import Options
 from clamr_rag.encoder import Encoder, load_encoder
+from clamr_rag.errors import UsageError
 from clamr_rag.index import ClipIndex, open_index
 from clamr_rag.index.records import Problem, VideoRecord
 from clamr_rag.index.store import Store
@@ -104,10 +105,16 @@ class VideoLibrary:
         Args:
             question: In words.
             top_k: Most clips returned; None is the option's.
-            videos: Ids of the videos to search in; None for all.
+            videos: Ids, paths or file names of the videos to search in; None for all.
+
+        Raises:
+            UsageError: The question is blank, or no video goes by a name.
         """
         limit = self.options.search.top_k if top_k is None else top_k
-        return self._retriever.retrieve(question, top_k=limit, video_ids=videos)
+        if limit < 1:
+            raise UsageError(f"got top_k {limit}", allowed="1 or more")
+        ids = None if videos is None else [self.find(name).video.video_id for name in videos]
+        return self._retriever.retrieve(question, top_k=limit, video_ids=ids)
 
     def ask(
         self,
@@ -123,7 +130,7 @@ class VideoLibrary:
             question: In words.
             choices: Options of a multiple-choice question, lettered A, B, … in order.
             top_k: Most clips read; None is the option's.
-            videos: Ids of the videos to answer from; None for all.
+            videos: Ids, paths or file names of the videos to answer from; None for all.
         """
         started = time.monotonic()
         clips = self.search(question, top_k=top_k, videos=videos)

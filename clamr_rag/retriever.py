@@ -9,7 +9,7 @@ from clamr_rag.encoder.inputs import text_at
 from clamr_rag.index import ClipIndex, Hit
 from clamr_rag.index.store import Store
 from clamr_rag.scoring import attribute
-from clamr_rag.types import Evidence, MultiVector, ScoredClip
+from clamr_rag.types import Evidence, MultiVector, ScoredClip, TimeSpan
 
 
 class Retriever:
@@ -44,7 +44,7 @@ class Retriever:
             Evidence(
                 query_token=token,
                 modality=winner.modality,
-                seconds=winner.seconds,
+                seconds=_within(clip.span, winner.seconds),
                 text=text_at(clip, winner.modality, winner.seconds, token),
                 similarity=winner.similarity,
             )
@@ -59,3 +59,10 @@ class Retriever:
             modality_scores=hit.modality_scores,
             evidence=evidence,
         )
+
+
+def _within(span: TimeSpan, seconds: float | None) -> float | None:
+    """Undoes the rounding of a token's second, which may put it just outside of its clip."""
+    if seconds is None:
+        return None
+    return min(max(seconds, span.start_seconds), span.stop_seconds)

@@ -22,7 +22,13 @@ from clamr_rag.encoder import Encoder
 from clamr_rag.index.store import FILE_NAME, Store
 from clamr_rag.types import Clip
 
-OPTIONS = Options.model_validate({"scan": {"chunk_seconds": 8}, "encoder": {"batch_clips": 1}})
+OPTIONS = Options.model_validate(
+    {
+        "scan": {"chunk_seconds": 8},
+        "encoder": {"batch_clips": 1},
+        "segmentation": {"min_seconds": 2, "max_seconds": 5},
+    }
+)
 _INDEX = (
     "import sys; from clamr_rag import Options, VideoLibrary\n"
     "options = Options.model_validate_json(sys.argv[3])\n"

@@ -179,6 +179,13 @@ def test_abstains_when_the_video_does_not_tell() -> None:
     assert answer.choice is None
 
 
+def test_a_dense_transcript_is_read_in_part_and_the_right_part() -> None:
+    cues = [Cue(i / 100, i / 100, f"Remark number {i} on nothing.") for i in range(2000)]
+    cues[1234] = Cue(12.34, 12.34, "The harvest festival moved to Linz.")
+    answer = ask("Where did the harvest festival move?", make_clip(cues=tuple(cues)))
+    assert answer.citations[0].text == "The harvest festival moved to Linz."
+
+
 def test_no_clips_and_clips_without_text_abstain() -> None:
     assert ask("Why did churn fall?").abstained
     silent = ask("Why did churn fall?", make_clip())

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_talk
 from slide_videos import SLIDES, SPEECH, write_meeting
 
 from clamr_rag import Options, VideoLibrary
 from clamr_rag.encoder.mini import MiniEncoder
-from clamr_rag.errors import LibraryLockedError, MediaError
+from clamr_rag.errors import ClamrError, LibraryLockedError, MediaError, UsageError
 from clamr_rag.index.store import Store
 from clamr_rag.ingest import Progress
-from clamr_rag.types import Clip, ClipInput, Modality, MultiVector
+from clamr_rag.types import Clip, ClipInput, Modality, MultiVector, Transcript
 
 # Small parts and batches, so that a short video has many places to be interrupted at.
 OPTIONS = Options.model_validate(
@@ -100,14 +101,13 @@ def test_answers_from_every_modality(undisturbed: Path) -> None:
     assert absent.abstained
 
 
-def test_a_copy_elsewhere_is_the_same_video(
-    meeting: Path, undisturbed: Path, tmp_path: Path
-) -> None:
+def test_a_moved_file_is_the_same_video(meeting: Path, undisturbed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "library"
     shutil.copytree(undisturbed, folder)
-    moved = tmp_path / "elsewhere" / "meeting.mp4"
-    shutil.copytree(meeting.parent, moved.parent)
+    first = shutil.copytree(meeting.parent, tmp_path / "first") / "meeting.mp4"
     with VideoLibrary.open(folder, options=OPTIONS) as library:
+        library.store.relink(library.videos()[0].video.video_id, str(first))
+        moved = first.parent.rename(tmp_path / "elsewhere") / "meeting.mp4"
         assert library.add(moved).status == "unchanged"
         [record] = library.videos()
     assert record.video.path == str(moved)
@@ -159,6 +159,77 @@ def test_force_starts_from_nothing(meeting: Path, undisturbed: Path, tmp_path: P
     assert report.status == "indexed"
     assert {progress.stage for progress in looked} == {"speech", "screen", "clips"}
     assert contents(folder) == contents(undisturbed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"speech": {"speech": "asr"}}, {"ocr": {"ocr": "easyocr"}},
+     {"segmentation": {"min_seconds": 40, "max_seconds": 30}}],
+)  # fmt: skip
+def test_options_that_cannot_be_honoured_cost_nothing(
+    meeting: Path, undisturbed: Path, tmp_path: Path, options: dict[str, dict[str, object]]
+) -> None:
+    folder = tmp_path / "library"
+    shutil.copytree(undisturbed, folder)
+    with VideoLibrary.open(folder, options=Options.model_validate(options)) as library:
+        for force in (False, True):
+            with pytest.raises(ClamrError):
+                library.add(meeting, force=force)
+    assert contents(folder) == contents(undisturbed)
+
+
+def test_a_file_that_was_replaced_leaves_no_twin(
+    meeting: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "news.mp4"
+    shutil.copy(meeting, path)
+    with VideoLibrary.open(tmp_path / "library", options=OPTIONS) as library:
+        first = library.add(path)
+        write_talk(path)
+        second = library.add(path)
+        [record] = library.videos()
+    assert first.video_id != second.video_id == record.video.video_id
+    assert any("earlier video" in warning for warning in second.warnings)
+
+
+def test_a_model_that_has_come_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from clamr_rag import ingest
+
+    path = tmp_path / "mute.mp4"
+    write_talk(path)
+    options = Options.model_validate({"speech": {"language": "fr"}, "ocr": {"ocr": "none"}})
+    monkeypatch.setattr(ingest, "find_speech", lambda *_, **__: Transcript(
+        f"{ingest.MISSING_MODEL} 'small' is not here)"))  # fmt: skip
+    with VideoLibrary.open(tmp_path / "library", options=options) as library:
+        assert library.add(path).status == "indexed"
+        assert library.add(path).status == "unchanged"
+        monkeypatch.setattr(ingest, "model_is_here", lambda name: True)
+        monkeypatch.setattr(ingest, "find_speech", lambda *_, **__: Transcript("faster-whisper"))
+        assert library.add(path).speech_source == "faster-whisper"
+
+
+def test_a_question_about_a_copy_does_not_wait_for_the_writer(
+    meeting: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "library"
+    shutil.copytree(undisturbed, folder)
+    copy = shutil.copytree(meeting.parent, tmp_path / "copy") / "meeting.mp4"
+    with (
+        Store.open(folder) as other,
+        other.writing(),
+        VideoLibrary.open(folder, options=OPTIONS) as library,
+    ):
+        assert library.add(copy).status == "unchanged"
+        assert library.videos()[0].video.path == str(meeting), "the first is still there"
+
+
+def test_search_takes_names_and_refuses_unknown_ones(meeting: Path, undisturbed: Path) -> None:
+    with VideoLibrary.open(undisturbed, options=OPTIONS) as library:
+        assert library.search("honey", videos=[meeting.name])
+        with pytest.raises(UsageError, match="no video"):
+            library.search("honey", videos=["other.mp4"])
+        with pytest.raises(UsageError, match="top_k"):
+            library.search("honey", top_k=0)
 
 
 class Stopped(Exception):

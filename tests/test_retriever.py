@@ -91,7 +91,8 @@ def test_a_clip_without_texts_has_no_modalities() -> None:
     [
         (Modality.ASR, 25.0, "Ada", "we hired Ada"),
         (Modality.OCR, 26.0, "revenue", "Revenue $4.2M"),
-        (Modality.OCR, 26.0, "zebra", "Agenda"),
+        (Modality.OCR, 26.0, "zebra", "Revenue $4.2M"),
+        (Modality.OCR, float(np.float32(25.999)), "revenue", "Revenue $4.2M"),
         (Modality.DESCRIPTION, None, "title", "Title: All-hands"),
         (Modality.DESCRIPTION, 22.0, "numbers", "Chapter: Numbers"),
         (Modality.VIDEO, 25.0, "zebra", None),

@@ -21,6 +21,9 @@ from clamr_rag.answering.passages import passages
 from clamr_rag.encoder import Encoder
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, FloatArray, Modality, MultiVector
 
+_MAX_PASSAGES = 400
+"""Passages that are scored per question; the clips of a dense transcript have thousands."""
+_BATCH_PASSAGES = 32
 _MAX_QUOTES = 3
 _NEW_WORD_GAIN = 0.30
 """Cosine that a further quote must add to some word of the question."""
@@ -58,8 +61,8 @@ class ExtractiveGenerator:
         found = [p for i, clip in enumerate(prompt.clips) for p in passages(clip.clip, i)]
         if not found:
             return Draft((), "", 0.0)
-        found = _without_repeats(found)
-        vectors = self._encoder.encode_clips([_passage_input(passage) for passage in found])
+        found = _fewest(_without_repeats(found), prompt.question)
+        vectors = self._encode(found)
         query = self._encoder.encode_query(prompt.question)
         scored = _with_context(prompt.question, _scored(query, found, vectors))
         if not scored:
@@ -69,6 +72,16 @@ class ExtractiveGenerator:
         if prompt.choices:
             return self._choose(prompt, found, vectors, scored, confidence)
         return Draft(tuple(q.quote for q in quotes), _sentence(quotes), confidence)
+
+    def _encode(self, found: Sequence[Quote]) -> list[MultiVector]:
+        """Encodes passages in batches of like length, and returns them in their own order."""
+        order = sorted(range(len(found)), key=lambda number: len(found[number].text))
+        vectors: dict[int, MultiVector] = {}
+        for start in range(0, len(order), _BATCH_PASSAGES):
+            batch = order[start : start + _BATCH_PASSAGES]
+            inputs = [_passage_input(found[number]) for number in batch]
+            vectors.update(zip(batch, self._encoder.encode_clips(inputs), strict=True))
+        return [vectors[number] for number in range(len(found))]
 
     def _choose(
         self,
@@ -110,6 +123,12 @@ def _without_repeats(found: Sequence[Quote]) -> list[Quote]:
     for passage in found:
         first.setdefault(passage.text, passage)
     return list(first.values())
+
+
+def _fewest(found: list[Quote], question: str) -> list[Quote]:
+    """Drops the passages with the fewest words of the question where there are too many."""
+    asked = _words(question)
+    return sorted(found, key=lambda quote: -len(_words(quote.text) & asked))[:_MAX_PASSAGES]
 
 
 def _scored(

@@ -8,19 +8,23 @@ from clamr_rag.types import Clip, ClipInput, Cue, Frame, MetadataLine, Modality,
 
 _Mark = tuple[int, float]
 _NO_SECOND = float("nan")
+_EDGE_SECONDS = 0.01
+"""Seconds of tokens are float32: 0.002 s off in a video of ten hours."""
 
 
 def clip_input(clip: Clip, frames: Sequence[Frame] = ()) -> ClipInput:
     """Writes a clip's texts line by line, with the second that each character comes from.
 
-    A line that was on screen before the clip began is dated to the clip's start.
+    What began before the clip is dated to the clip's start.
     """
+    begin = clip.span.start_seconds
     ocr, ocr_marks = _timed_text(
-        (line.text, max(line.first_seconds, clip.span.start_seconds)) for line in clip.ocr_lines
+        (line.text, max(line.first_seconds, begin)) for line in clip.ocr_lines
     )
     asr, asr_marks = _timed_text(part for cue in clip.cues for part in _words(cue))
     description, description_marks = _timed_text(
-        (line.text, line.span.start_seconds if line.span else _NO_SECOND) for line in clip.metadata
+        (line.text, max(line.span.start_seconds, begin) if line.span else _NO_SECOND)
+        for line in clip.metadata
     )
     return ClipInput(
         frames=tuple(frame.pixels for frame in frames),
@@ -40,10 +44,14 @@ def text_at(clip: Clip, modality: Modality, seconds: float | None, token: str) -
     """Returns the cue, OCR line or metadata line that a clip token stands for.
 
     Several lines may share a second (all lines of a slide do): the one with the query token in it
-    is preferred, else the first.
+    is preferred, else the last to appear.
     """
-    lines = [text for text, starts, stops in _lines(clip, modality)
-             if seconds is None or starts <= seconds <= stops]  # fmt: skip
+    edge = _EDGE_SECONDS
+    lines = [
+        text
+        for text, starts, stops in sorted(_lines(clip, modality), key=lambda line: -line[1])
+        if seconds is None or starts - edge <= seconds <= stops + edge
+    ]
     matching = [text for text in lines if token.lower() in text.lower()]
     return next(iter(matching or lines), None)
 

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from clamr_rag.config import EncoderOptions
 from clamr_rag.encoder.minilm import WEIGHTS_SHA256, MiniLM, load_minilm, model_folder
-from clamr_rag.errors import UsageError
+from clamr_rag.errors import OutOfMemoryError, UsageError
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality, MultiVector
 
 PROJECTION = Path(__file__).with_name("mini_projection.safetensors")
@@ -169,7 +169,15 @@ class MiniEncoder:
             positions[row, : len(sequence.ids)] = torch.tensor(sequence.positions)
             mask[row, : len(sequence.ids)] = True
         device = self._projection.device
-        hidden = self._trunk(ids.to(device), positions.to(device), mask.to(device))
+        try:
+            hidden = self._trunk(ids.to(device), positions.to(device), mask.to(device))
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate" not in str(error):
+                raise
+            raise OutOfMemoryError(
+                f"no memory to encode {len(sequences)} clips of {longest} tokens",
+                hint="lower it with --set encoder.batch_clips=1",
+            ) from error
         unit = torch.nn.functional.normalize(hidden @ self._projection, dim=-1).cpu().numpy()
         return [rows[: len(sequence.ids)] for rows, sequence in zip(unit, sequences, strict=True)]
 
@@ -193,6 +201,8 @@ def load_mini(options: EncoderOptions, *, device: str = "auto", dtype: str = "au
     )
     if largest > 510:
         raise UsageError(f"got a cap of {largest} tokens for mini", allowed="up to 510")
+    if device.partition(":")[0] not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"got device {device!r}", allowed="auto, cpu, cuda, cuda:N, mps")
     try:
         place = torch.device("cpu" if device == "auto" else device)
         projection = load_file(PROJECTION)["projection"].to(place)

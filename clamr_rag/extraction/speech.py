@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from clamr_rag.media import MediaInfo, Sidecar
 
 
+MISSING_MODEL = "none (no subtitles, and the speech model"
+"""How a transcript's source begins when nothing but a model was missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnheardSpeech:
     """The choice fell on speech recognition: the sound is still to be heard."""
@@ -201,7 +205,7 @@ def _missing_speech(info: MediaInfo, options: SpeechOptions) -> Transcript:
             warning="speech is missing: the video has no sound and no subtitles",
         )
     return Transcript(
-        source=f"none (no subtitles, and the speech model '{options.asr_model}' is not here)",
+        source=f"{MISSING_MODEL} '{options.asr_model}' is not here)",
         warning=(
             "speech is missing: put subtitles beside the video (Film.srt for Film.mp4), or for "
             f"speech recognition {how_to_fetch(options.asr_model)}"
