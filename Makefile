@@ -2,6 +2,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+# Where torch comes from: empty is pip's own setting; PyTorch's CPU index avoids CUDA on Linux.
+TORCH_INDEX ?=
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test check clean
@@ -18,10 +20,11 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# torch first and pinned: a plain "torch" brings gigabytes of CUDA on Linux.
+# torch first, pinned, so that nothing else brings its newest build.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt \
+		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -40,22 +39,19 @@ from clamr_rag.index.records import VideoRecord
 from clamr_rag.index.store import Store
 from clamr_rag.scan import ScreenPart, join_parts, scan
 from clamr_rag.segmentation import Segmenter, make_segmenter
+from clamr_rag.segmentation.clips import make_clips
 from clamr_rag.types import (
     Clip,
     ClipInput,
-    Cue,
     Frame,
     MetadataLine,
     Modality,
-    OcrLine,
     TimeSpan,
     Transcript,
     Video,
 )
 
 Stage = Literal["speech", "screen", "clips"]
-_SLIVER_SECONDS = 1.0
-"""A text that a clip shares for less than this belongs to its neighbour."""
 _CLIP_SIDE_PIXELS = 768
 """Frames for an encoder, which scales them down further."""
 _STAGES: tuple[Stage, ...] = ("speech", "screen", "clips")
@@ -266,7 +262,7 @@ class Indexing:
 
     @cached_property
     def _sidecars_fingerprint(self) -> str:
-        return _digest(*(f"{s.path.name}:{media.content_key(s.path)}" for s in self._sidecars))
+        return _digest(*(f"{s.path.name}:{_key_of(s.path)}" for s in self._sidecars))
 
     @cached_property
     def _speech_fingerprint(self) -> str:
@@ -387,18 +383,7 @@ class Indexing:
             shot_cuts=(*screen.shot_cuts, *chapters),
             cues=transcript.cues,
         )
-        return tuple(
-            Clip(
-                clip_id=f"{self.video_id}-{number:05d}",
-                video_id=self.video_id,
-                number=number,
-                span=span,
-                cues=_starting_in(span, transcript.cues),
-                ocr_lines=tuple(line for line in screen.lines if _is_shown(line, span)),
-                metadata=tuple(line for line in metadata if _is_about(line, span)),
-            )
-            for number, span in enumerate(spans)
-        )
+        return make_clips(self.video_id, spans, transcript.cues, screen.lines, metadata)
 
     def _encode_clips(self) -> None:
         """Encodes the clips that have no vectors yet; a batch lasts as a whole or not at all."""
@@ -490,27 +475,11 @@ class Indexing:
             )
 
 
-def _starting_in(span: TimeSpan, cues: Sequence[Cue]) -> tuple[Cue, ...]:
-    """The cues, in order of start, that begin in a span."""
-    first = bisect_left(cues, span.start_seconds, key=lambda cue: cue.start_seconds)
-    stop = bisect_left(cues, span.stop_seconds, key=lambda cue: cue.start_seconds)
-    return tuple(cues[first:stop])
-
-
-def _is_shown(line: OcrLine, span: TimeSpan) -> bool:
-    # The last frame that shows a line does so until the next frame is looked at.
-    shown = TimeSpan(line.first_seconds, line.last_seconds + _SLIVER_SECONDS)
-    return _meets(shown, span)
-
-
-def _is_about(line: MetadataLine, span: TimeSpan) -> bool:
-    return line.span is None or _meets(line.span, span)
-
-
-def _meets(text: TimeSpan, clip: TimeSpan) -> bool:
-    """Whether a text belongs to a clip: a sliver of a slide at a clip's edge does not."""
-    least = min(_SLIVER_SECONDS, text.duration_seconds / 2, clip.duration_seconds / 2)
-    return text.overlap_seconds(clip) >= max(least, 1e-6)
+def _key_of(sidecar: Path) -> str:
+    try:
+        return media.content_key(sidecar)
+    except MediaError:
+        return "unreadable"  # empty or forbidden: it is passed over, and may change yet
 
 
 def _digest(*parts: str) -> str:

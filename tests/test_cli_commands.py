@@ -283,9 +283,8 @@ def test_rm_missing_removes_only_what_is_gone(
         run_here("rm", "--missing", "-y", "--json", "--library", own_library).json["removed"] == []
     )
     moved = tmp_path / "moved.mp4"
-    shutil.copy(talk.video, moved)
-    run_here("index", "--library", own_library, moved)
-    moved.unlink()
+    with VideoLibrary.open(own_library) as library:
+        library.store.relink(library.videos()[0].video.video_id, str(moved))
     told = run_here("rm", "--missing", "-y", "--json", "--library", own_library)
     assert len(told.json["removed"]) == 1
     assert run_here("rm", "--library", own_library).code == 2
@@ -417,3 +416,31 @@ def test_weights_that_were_changed_are_noticed(
 
 def test_the_disk_is_looked_at_where_the_library_will_be(tmp_path: Path) -> None:
     assert str(tmp_path) in disk_finding(tmp_path / "not" / "yet").found
+
+
+def test_a_call_that_cannot_be_right_indexes_nothing(
+    talk: Talk, tmp_path: Path, run_here: Runner
+) -> None:
+    library = tmp_path / "library"
+    calls = (
+        (talk.video, "Why?", "--choice", "only one"),
+        (talk.video, talk.video),
+        (talk.video, "\u200b"),
+    )
+    for words in calls:
+        told = run_here("ask", "--library", library, *words)
+        assert told.code == 2, words
+        assert len(told.errors) == 1
+    assert not library.exists()
+
+
+def test_a_library_at_an_impossible_place_is_one_line(tmp_path: Path, run_here: Runner) -> None:
+    told = run_here("search", "--library", tmp_path / ("x" * 300), "anything")
+    assert told.code == 8
+    assert len(told.errors) == 1
+
+
+def test_the_demo_as_json_is_one_object(tmp_path: Path) -> None:
+    told = clamr("demo", "--json", home=tmp_path, timeout_seconds=300)
+    assert told.code == 0, told.err
+    assert [answer["abstained"] for answer in told.json["answers"]] == [False] * 3 + [True]

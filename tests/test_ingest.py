@@ -223,6 +223,13 @@ def test_a_question_about_a_copy_does_not_wait_for_the_writer(
         assert library.videos()[0].video.path == str(meeting), "the first is still there"
 
 
+def test_an_empty_sidecar_is_no_fault_of_the_video(tmp_path: Path) -> None:
+    path = write_meeting(tmp_path, "empty", subtitles=False)
+    path.with_suffix(".srt").touch()
+    with VideoLibrary.open(tmp_path / "library", options=OPTIONS) as library:
+        assert library.add(path).status == "indexed"
+
+
 def test_search_takes_names_and_refuses_unknown_ones(meeting: Path, undisturbed: Path) -> None:
     with VideoLibrary.open(undisturbed, options=OPTIONS) as library:
         assert library.search("honey", videos=[meeting.name])

@@ -110,15 +110,28 @@ def test_a_change_at_start_middle_or_end_is_seen(tmp_path: Path, place: int) -> 
     assert full_hash(path) != before[1]
 
 
-def test_full_hash_sees_what_the_key_does_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size_mib", "is_seen"), [(64, True), (200, False)])
+def test_every_byte_of_a_smaller_file_counts(tmp_path: Path, size_mib: int, is_seen: bool) -> None:
     path = tmp_path / "a.mp4"
-    content = bytearray(10 << 20)
-    path.write_bytes(content)
+    with path.open("wb") as file:
+        file.truncate(size_mib << 20)
     before = content_key(path), full_hash(path)
-    content[2 << 20] = 1
-    path.write_bytes(content)
-    assert content_key(path) == before[0]
+    with path.open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(b"1")
+    assert (content_key(path) != before[0]) is is_seen
     assert full_hash(path) != before[1]
+
+
+def test_a_download_that_goes_on_is_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with path.open("wb") as file:
+        file.truncate(200 << 20)
+    before = content_key(path)
+    with path.open("r+b") as file:
+        file.seek(100 << 20)
+        file.write(b"1" * (20 << 20))
+    assert content_key(path) != before
 
 
 def test_a_longer_file_has_another_key(tmp_path: Path) -> None:

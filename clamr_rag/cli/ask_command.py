@@ -42,9 +42,10 @@ def ask(
     A file that is not in the library yet is indexed first, once.
     """
     references, question = split_words(words)
+    choices = _checked_choices(choice)
     with open_for(invocation, references) as library:
         video_ids = resolve_videos(invocation, library, references)
-        answer = library.ask(question, choices=_checked_choices(choice), videos=video_ids)
+        answer = library.ask(question, choices=choices, videos=video_ids)
         if invocation.switches.json:
             from clamr_rag.cli.json_output import ask_json
 
@@ -87,10 +88,10 @@ def split_words(words: list[str]) -> tuple[tuple[str, ...], str]:
         UsageError: There is no question.
     """
     *references, question = words
-    if not question.strip():
+    if not any(letter.isprintable() and not letter.isspace() for letter in question):
         raise UsageError("a blank question", hint='clamr-rag ask VIDEO "What is said about churn?"')
     # The commonest slip: `ask lecture.mp4`, and the file's name would be the question.
-    if not references and is_there(question):
+    if is_there(question):
         raise UsageError(
             f"a file, {question}, but no question",
             hint='clamr-rag ask VIDEO "What is said about churn?"',

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -76,6 +77,7 @@ def _made(folder: Path) -> Path:
 
 def _run_in(folder: Path, invocation: Invocation, *, kept: bool) -> int:
     from clamr_rag.cli.demo_video import write_demo_video
+    from clamr_rag.cli.json_output import ask_json, table_json
     from clamr_rag.cli.render import answer_lines
     from clamr_rag.types import Modality
 
@@ -86,7 +88,7 @@ def _run_in(folder: Path, invocation: Invocation, *, kept: bool) -> int:
     terminal.note(
         f"made {video.name}: {length_seconds:.0f} s in {time.monotonic() - started:.1f} s"
     )
-    num_wrong = 0
+    num_wrong, answers = 0, list[dict[str, Any]]()
     with _with_library(invocation, folder / LIBRARY_NAME).open_library(create=True) as library:
         report = add_video(invocation, library, video)
         terminal.note(f"{report.status} {report.num_clips} clips in {report.elapsed_seconds:.1f} s")
@@ -95,11 +97,15 @@ def _run_in(folder: Path, invocation: Invocation, *, kept: bool) -> int:
         # The answers are printed in any case: a wrong one is what a bug report needs.
         for question in QUESTIONS:
             answer = library.ask(question.text)
-            terminal.say("", f'$ clamr-rag ask {video.name} "{question.text}"')
-            terminal.say(*answer_lines(answer, records, reads_frames=reads_frames, show_all=False))
+            answers.append(json.loads(ask_json(answer)))
+            lines = answer_lines(answer, records, reads_frames=reads_frames, show_all=False)
+            if not invocation.switches.json:
+                terminal.say("", f'$ clamr-rag ask {video.name} "{question.text}"', *lines)
             if not is_right(question, answer):
                 num_wrong += 1
                 terminal.error(f"expected {question.quote or 'that the video does not tell'}")
+    if invocation.switches.json:
+        terminal.say_json(table_json("answers", answers))
     if kept:
         library_flag = f"--library {shlex.quote(str(folder / LIBRARY_NAME))}"
         terminal.note(f'ask more: clamr-rag ask {library_flag} {shlex.quote(str(video))} "..."')

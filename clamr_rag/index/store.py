@@ -57,7 +57,7 @@ class Store:
         """
         folder = Path(directory).absolute()
         path, lock = folder / FILE_NAME, WriterLock(folder)
-        if not path.exists():
+        if not _is_there(path):
             if read_only or not create:
                 raise UsageError(
                     f"there is no library in {folder}", hint="clamr-rag index makes one"
@@ -444,6 +444,16 @@ class Store:
 def _found_as(record: VideoRecord | None) -> str | None:
     """The revision under which searches find the video; None if they do not."""
     return record.revision if record and record.status == "indexed" else None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as fault:
+        raise LibraryError(
+            f"cannot look into {path.parent}: {fault.strerror}",
+            hint="name another folder with --library",
+        ) from fault
 
 
 def _create(path: Path, lock: WriterLock) -> None:
