@@ -397,6 +397,9 @@ def test_damaged_files_are_named(vl: Path) -> None:
     (vl / "config.json").write_text("{")
     with pytest.raises(UsageError, match=r"config\.json is not JSON"):
         load(vl)
+    (vl / "config.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"config\.json holds no JSON object"):
+        load(vl)
 
 
 # --- the hub's cache
@@ -505,3 +508,19 @@ def test_a_pull_that_cannot_be_done_says_why(
 ) -> None:
     with pytest.raises(error, match="Qwen/Qwen2" if name == "clamr" else "owner/name"):
         pull(name)
+
+
+def test_a_broken_adapter_configuration_is_named(vl: Path, tmp_path: Path) -> None:
+    for text in ("{", "[]"):
+        adapter = tmp_path / "adapter"
+        adapter.mkdir(exist_ok=True)
+        (adapter / "adapter_config.json").write_text(text)
+        with pytest.raises(UsageError, match=r"adapter_config\.json"):
+            load_qwen_encoder(str(vl), adapter=str(adapter), options=EncoderOptions())
+
+
+def test_verify_misses_no_missing_shard(vl: Path) -> None:
+    index = {"weight_map": {"a": "model-00001-of-00001.safetensors"}}
+    (vl / "model.safetensors.index.json").write_text(json.dumps(index))
+    damaged = [check.path.name for check in verify(str(vl)) if check.intact is False]
+    assert damaged == ["model-00001-of-00001.safetensors"]

@@ -279,13 +279,15 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelMissingError(
             f"no {path.name} in {path.parent}", hint="fetch the whole checkpoint again"
         ) from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON", hint="fetch the checkpoint again") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no JSON object", hint="fetch the checkpoint again")
     return values
 
 
