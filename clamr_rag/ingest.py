@@ -183,7 +183,7 @@ class Indexing:
             same = record.options_fingerprint.endswith(self._sidecars_fingerprint)
         if not same or self._can_hear_now(record):
             return False
-        if record.video.path != str(self._path) and not Path(record.video.path).exists():
+        if record.video.path != str(self._path):
             # A search must not wait for whoever is writing: the next run notes the new place.
             with suppress(LibraryLockedError):
                 self._store.relink(self.video_id, str(self._path))
