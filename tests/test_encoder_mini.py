@@ -209,5 +209,8 @@ def test_what_mini_cannot_honour_is_an_error() -> None:
         load_encoder("mini", device="no-such-device")
     with pytest.raises(UsageError, match="up to 510"):
         load_encoder("mini", options=EncoderOptions(asr_tokens=511))
+    for options in (EncoderOptions(attention="eager"), EncoderOptions(seeded_projection=True)):
+        with pytest.raises(UsageError, match="for mini"):
+            load_encoder("mini", options=options)
     with pytest.raises(UsageError, match="adapter"):
         load_encoder("mini", adapter="some/adapter")

@@ -201,6 +201,10 @@ def load_mini(options: EncoderOptions, *, device: str = "auto", dtype: str = "au
     )
     if largest > 510:
         raise UsageError(f"got a cap of {largest} tokens for mini", allowed="up to 510")
+    defaults = EncoderOptions()
+    for name in ("attention", "released_omni_message", "seeded_projection"):
+        if getattr(options, name) != getattr(defaults, name):
+            raise UsageError(f"got {name} for mini", allowed="only with the Qwen encoders")
     if device.partition(":")[0] not in ("auto", "cpu", "cuda", "mps"):
         raise UsageError(f"got device {device!r}", allowed="auto, cpu, cuda, cuda:N, mps")
     try:
