@@ -21,7 +21,12 @@ class Retriever:
         self._store = store
 
     def retrieve(
-        self, question: str, *, top_k: int, video_ids: Collection[str] | None = None
+        self,
+        question: str,
+        *,
+        top_k: int,
+        video_ids: Collection[str] | None = None,
+        clip_ids: Collection[str] | None = None,
     ) -> list[ScoredClip]:
         """Returns the best clips, best first.
 
@@ -29,12 +34,13 @@ class Retriever:
             question: In words.
             top_k: Most clips returned.
             video_ids: Search in these videos only; None for all.
+            clip_ids: Search among these clips only; None for all.
 
         Raises:
             UsageError: The question is blank.
         """
         query = self._encoder.encode_query(question)
-        hits = self._index.search(query, top_k=top_k, video_ids=video_ids)
+        hits = self._index.search(query, top_k=top_k, video_ids=video_ids, clip_ids=clip_ids)
         return [self._scored(query, hit, rank) for rank, hit in enumerate(hits, start=1)]
 
     def _scored(self, query: MultiVector, hit: Hit, rank: int) -> ScoredClip:

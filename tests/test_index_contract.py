@@ -117,6 +117,20 @@ def test_only_the_wanted_videos_are_searched(index: ClipIndex) -> None:
     assert index.search(query, top_k=5, video_ids=[]) == []
 
 
+def test_only_the_wanted_clips_are_searched(index: ClipIndex) -> None:
+    query = query_vectors(3, 901)
+    everything = index.search(query, top_k=100)
+    wanted = ids(everything)[1::3]
+    assert index.search(query, top_k=100, clip_ids=[*wanted, "unknown"]) == everything[1::3]
+    # Filtered before top-k: the clips that are wanted fill it.
+    assert ids(index.search(query, top_k=2, clip_ids=wanted)) == wanted[:2]
+    in_a = [clip_id for clip_id in wanted if clip_id[0] == "a"]
+    both = index.search(query, top_k=100, clip_ids=wanted, video_ids=[video("a").video_id])
+    assert ids(both) == in_a
+    assert 0 < len(in_a) < len(wanted)
+    assert index.search(query, top_k=5, clip_ids=[]) == []
+
+
 def test_no_more_than_asked_for(index: ClipIndex) -> None:
     query = query_vectors(3, 901)
     assert index.search(query, top_k=0) == []

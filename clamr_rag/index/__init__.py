@@ -35,7 +35,12 @@ class ClipIndex(Protocol):
         ...
 
     def search(
-        self, query: MultiVector, *, top_k: int, video_ids: Collection[str] | None = None
+        self,
+        query: MultiVector,
+        *,
+        top_k: int,
+        video_ids: Collection[str] | None = None,
+        clip_ids: Collection[str] | None = None,
     ) -> list[Hit]:
         """Refreshes, then returns the best clips, best first, ties in order of clip id.
 
@@ -45,6 +50,7 @@ class ClipIndex(Protocol):
             query: At least one row, of the same width as the clips.
             top_k: Most clips returned.
             video_ids: Search in these videos only; None for all. Filtered before top-k.
+            clip_ids: Search among these clips only; None for all. Filtered before top-k.
         """
         ...
 

@@ -52,7 +52,12 @@ class ChromaIndex:
             self._current()
 
     def search(
-        self, query: MultiVector, *, top_k: int, video_ids: Collection[str] | None = None
+        self,
+        query: MultiVector,
+        *,
+        top_k: int,
+        video_ids: Collection[str] | None = None,
+        clip_ids: Collection[str] | None = None,
     ) -> list[Hit]:
         """See `ClipIndex.search`; a clip that Chroma does not propose is missed."""
         dim = self._store.dim
@@ -61,7 +66,7 @@ class ChromaIndex:
         # The best k clips are among the best k of each modality, so fewer records never do.
         most = max(self._options.num_candidates, NUM_MODALITIES * top_k)
         with self._turn, self._faults():
-            candidates = self._candidates(self._current(), query, most, video_ids)
+            candidates = self._candidates(self._current(), query, most, video_ids, clip_ids)
         if not candidates or top_k < 1:
             return []
         clip_ids = [clip_id for clip_id, _ in candidates]
@@ -87,10 +92,15 @@ class ChromaIndex:
         query: MultiVector,
         most: int,
         video_ids: Collection[str] | None,
+        clip_ids: Collection[str] | None,
     ) -> Sequence[tuple[str, StoredVectors]]:
         """Clips that may be among the best, in order of clip id."""
         with self._store.reading():
             videos = self._store.searchable(video_ids)
+            if clip_ids is not None:
+                # The wish is a choice already; Chroma could only miss some of it.
+                ids = [record.video.video_id for record in videos]
+                return self._store.stored_vectors_of(clip_ids, ids)
             if sum(record.num_clips for record in videos) <= most:
                 # Nothing to choose from: all are candidates.
                 return [pair for record in videos for pair in self._store.stored_vectors(record)]

@@ -77,7 +77,12 @@ class ExactIndex:
         self._content = _content(token, parts)
 
     def search(
-        self, query: MultiVector, *, top_k: int, video_ids: Collection[str] | None = None
+        self,
+        query: MultiVector,
+        *,
+        top_k: int,
+        video_ids: Collection[str] | None = None,
+        clip_ids: Collection[str] | None = None,
     ) -> list[Hit]:
         """See `ClipIndex.search`; hits carry the scores of the plain reference."""
         self.refresh()
@@ -89,6 +94,9 @@ class ExactIndex:
         numbers = np.concatenate([np.empty(0, np.int64), *(np.arange(*pair) for pair in ranges)])
         with serial_products.within():
             scores = _scores(query, vectors, ranges, self._scorer)
+            if clip_ids is not None:
+                wanted = np.fromiter((content.clip_ids[n] in clip_ids for n in numbers), np.bool_)
+                scores = np.where(wanted, scores, np.float32(-np.inf))
             return best(query, content.clip_ids, vectors, (numbers, scores), self._scorer, top_k)
 
     def close(self) -> None:

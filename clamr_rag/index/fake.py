@@ -23,12 +23,21 @@ class FakeIndex:
         """Has nothing to catch up with."""
 
     def search(
-        self, query: MultiVector, *, top_k: int, video_ids: Collection[str] | None = None
+        self,
+        query: MultiVector,
+        *,
+        top_k: int,
+        video_ids: Collection[str] | None = None,
+        clip_ids: Collection[str] | None = None,
     ) -> list[Hit]:
         """See `ClipIndex.search`."""
         with self._store.reading():
             clips = list(self._store.iter_vectors(video_ids))
-        hits = [hit(query, clip_id, vectors, self._scorer) for clip_id, vectors in clips]
+        hits = [
+            hit(query, clip_id, vectors, self._scorer)
+            for clip_id, vectors in clips
+            if clip_ids is None or clip_id in clip_ids
+        ]
         found = [each for each in hits if each.score > float("-inf")]
         return sorted(found, key=lambda each: (-each.score, each.clip_id))[: max(0, top_k)]
 

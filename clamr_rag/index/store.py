@@ -430,9 +430,14 @@ class Store:
         """Clip ids and vectors of one indexed video in their stored form, in time order."""
         return vector_rows.of_video(self._database, record.video.video_id, record.num_clips)
 
-    def stored_vectors_of(self, clip_ids: Collection[str]) -> list[tuple[str, StoredVectors]]:
-        """Stored vectors of those of the clips that are searchable, in order of clip id."""
-        return vector_rows.of_clips(self._database, clip_ids)
+    def stored_vectors_of(
+        self, clip_ids: Collection[str], video_ids: Collection[str] | None = None
+    ) -> list[tuple[str, StoredVectors]]:
+        """Stored vectors of those of the clips that are searchable, in order of clip id.
+
+        With `video_ids`, only of those that are in one of these videos.
+        """
+        return vector_rows.of_clips(self._database, clip_ids, video_ids)
 
     # --- health
 

@@ -57,7 +57,9 @@ def stored(database: Database, video_id: str) -> list[tuple[str, StoredVectors]]
     return [(clip_id, codec.decode(blob, key=clip_id)) for clip_id, blob in rows]
 
 
-def of_clips(database: Database, clip_ids: Collection[str]) -> list[tuple[str, StoredVectors]]:
+def of_clips(
+    database: Database, clip_ids: Collection[str], video_ids: Collection[str] | None
+) -> list[tuple[str, StoredVectors]]:
     """Vectors of those of the clips that are searchable, in order of clip id.
 
     Raises:
@@ -66,8 +68,10 @@ def of_clips(database: Database, clip_ids: Collection[str]) -> list[tuple[str, S
     rows = database.rows(
         "SELECT clip.clip_id, vector.blob FROM clip JOIN vector ON vector.clip = clip.position "
         "JOIN video USING(video_id) WHERE video.status = 'indexed' "
-        "AND clip.clip_id IN (SELECT value FROM json_each(?)) ORDER BY clip.clip_id",
+        "AND clip.clip_id IN (SELECT value FROM json_each(?1)) "
+        "AND (?2 IS NULL OR video_id IN (SELECT value FROM json_each(?2))) ORDER BY clip.clip_id",
         json.dumps(list(clip_ids)),
+        None if video_ids is None else json.dumps(list(video_ids)),
     )
     return [(clip_id, codec.decode(blob, key=clip_id)) for clip_id, blob in rows]
 
