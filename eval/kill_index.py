@@ -42,7 +42,7 @@ class CountingEncoder:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
-        self.dim, self.reads = encoder.dim, encoder.reads
+        self.dim, self.reads, self.running_on = encoder.dim, encoder.reads, encoder.running_on
         self.encode_query = encoder.encode_query
         self.num_clips = 0
 

@@ -20,6 +20,8 @@ from tokenizers import (
     trainers,
 )
 
+from clamr_rag.encoder import load_encoder
+from clamr_rag.encoder.qwen import QwenEncoder
 from clamr_rag.types import ClipInput, Modality
 
 # The pre-tokeniser of every Qwen2 release.
@@ -194,6 +196,26 @@ def mixed_clips(count: int = 8, *, sound: bool = False, seed: int = 0) -> list[C
             )
         )
     return clips
+
+
+def load(name: Path | str, **arguments: Any) -> QwenEncoder:
+    """Loads a checkpoint as a user does."""
+    encoder = load_encoder(str(name), device="cpu", **arguments)
+    assert isinstance(encoder, QwenEncoder)
+    return encoder
+
+
+def same(left: QwenEncoder, right: QwenEncoder, atol: float = 1e-6) -> bool:
+    """Whether two encoders give the same vectors of some clips and a question."""
+    clips = mixed_clips(3, sound=True)
+    pairs = zip(
+        [*left.encode_clips(clips), left.encode_query("the river")],
+        [*right.encode_clips(clips), right.encode_query("the river")],
+        strict=True,
+    )
+    return all(
+        len(a) == len(b) and np.allclose(a.vectors, b.vectors, rtol=0, atol=atol) for a, b in pairs
+    )
 
 
 def _save(model: Any, folder: Path, tokenizer: str, *, projection: bool) -> None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from clamr_rag.config import EncoderOptions
-from clamr_rag.encoder.checkpoints import canonical_name
-from clamr_rag.encoder.hub import PRESETS, list_models, locate, pull, verify
-from clamr_rag.encoder.qwen import QwenEncoder, load_qwen_encoder, merge_adapter
+from clamr_rag.encoder.layouts import canonical_name
 from clamr_rag.errors import ModelMissingError, UsageError
+from clamr_rag.types import Modality
 from tests.qwen_checkpoints import (
-    mixed_clips,
+    load,
     rewrite,
+    same,
     save_adapter,
     save_omni,
     save_vl,
@@ -30,7 +28,6 @@ from tests.qwen_checkpoints import (
 
 Weights = dict[str, torch.Tensor]
 HEAD_WEIGHT, HEAD_BIAS = "custom_text_proj.weight", "custom_text_proj.bias"
-CLIPS = mixed_clips(3, sound=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,15 +61,6 @@ def vl(saved_vl: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def omni(saved_omni: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved_omni, tmp_path / "omni"))
-
-
-def load(name: Path | str, **arguments: Any) -> QwenEncoder:
-    return load_qwen_encoder(str(name), device="cpu", **arguments)
-
-
-def same(left: QwenEncoder, right: QwenEncoder, atol: float = 1e-6) -> bool:
-    pairs = zip(left.encode_clips(CLIPS), right.encode_clips(CLIPS), strict=True)
-    return all(np.allclose(a.vectors, b.vectors, atol=atol) for a, b in pairs)
 
 
 # --- layouts
@@ -139,6 +127,28 @@ def test_a_colqwen_of_transformers_loads(saved_vl: Path, vl: Path) -> None:
     config = json.loads((vl / "config.json").read_text())
     (vl / "config.json").write_text(json.dumps({"model_type": "colqwen2", "vlm_config": config}))
     assert same(load(vl), load(saved_vl))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["omni", "thinker"])
+def test_a_colqwen_omni_loads(saved_omni: Path, omni: Path, tmp_path: Path, *, whole: bool) -> None:
+    """A thinker without LM head as base, an adapter on its language model and projection."""
+
+    def without_head(weights: Weights) -> Weights:
+        return {name: weight for name, weight in weights.items() if name != "lm_head.weight"}
+
+    rewrite(omni, without_head)
+    config = json.loads((omni / "config.json").read_text()) | {"architectures": ["ColQwen2_5Omni"]}
+    if whole:
+        config = {"model_type": "qwen2_5_omni", "thinker_config": config}
+    (omni / "config.json").write_text(json.dumps(config))
+    assert same(load(omni), load(saved_omni))
+    adapter = tmp_path / "adapter"
+    save_adapter(adapter, base="omni")
+    colqwen = load(adapter)
+    assert Modality.AUDIO in colqwen.reads
+    rewrite(omni, lambda weights: merged_by_hand(weights, adapter, 2.0))
+    assert same(colqwen, load(omni), atol=1e-5)
+    assert not same(colqwen, load(saved_omni), atol=1e-3)
 
 
 def test_a_flat_old_config_loads(saved_vl: Path, vl: Path) -> None:
@@ -218,29 +228,6 @@ def test_an_adapter_may_bring_its_projection(vl: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(weights["projection.weight"], head)
 
 
-def test_our_own_format_holds_adapter_and_projection(
-    saved_vl: Path, vl: Path, tmp_path: Path
-) -> None:
-    save_adapter(tmp_path / "adapter")
-    merge_adapter(str(vl), str(tmp_path / "adapter"), tmp_path / "merged")
-    merged = load(tmp_path / "merged")
-    assert same(merged, load(saved_vl, adapter=str(tmp_path / "adapter")))
-    names = load_file(tmp_path / "merged" / "model.safetensors").keys()
-    assert {HEAD_WEIGHT, HEAD_BIAS} <= names
-
-
-def test_our_own_format_is_read_by_transformers(vl: Path, tmp_path: Path) -> None:
-    from transformers import Qwen2_5_VLForConditionalGeneration
-
-    save_adapter(tmp_path / "adapter")
-    merge_adapter(str(vl), str(tmp_path / "adapter"), tmp_path / "merged")
-    _, found = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        tmp_path / "merged", output_loading_info=True
-    )
-    assert not found["missing_keys"]
-    assert set(found["unexpected_keys"]) == {HEAD_WEIGHT, HEAD_BIAS}
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -248,6 +235,10 @@ def test_our_own_format_is_read_by_transformers(vl: Path, tmp_path: Path) -> Non
         ({"use_dora": True}, "use_dora=True"),
         ({"bias": "all"}, "bias='all'"),
         ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern"),
+        ({"lora_alpha": None}, "lora_alpha=None; allowed: a number above 0"),
+        ({"r": None}, "r=None"),
+        ({"r": "4"}, "r='4'"),
+        ({"lora_alpha": -1}, "lora_alpha=-1"),
     ],
 )
 def test_other_kinds_of_adapters_are_refused(
@@ -275,6 +266,16 @@ def test_an_adapter_of_another_model_is_refused(saved_vl: Path, tmp_path: Path) 
         load(saved_vl, adapter=str(tmp_path))
 
 
+def test_factors_that_do_not_fit_each_other_are_refused(saved_vl: Path, tmp_path: Path) -> None:
+    save_adapter(tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    name = "base_model.model.custom_text_proj.lora_B.weight"
+    for strange in (torch.ones(128, 3), torch.ones(128), torch.ones(())):
+        save_file(load_file(path) | {name: strange}, path)
+        with pytest.raises(UsageError, match=r"projection\.weight has lora_A \(4, 48\) and lora_B"):
+            load(saved_vl, adapter=str(tmp_path))
+
+
 def test_half_a_pair_is_an_error(saved_vl: Path, tmp_path: Path) -> None:
     save_adapter(tmp_path)
     path = tmp_path / "adapter_model.safetensors"
@@ -300,7 +301,8 @@ def test_a_lost_projection_is_drawn_only_on_request(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=r"projection\.bias, projection\.weight") as caught:
         load(tmp_path / "adapter")
     assert caught.value.exit_code == 6
-    assert "seeded_projection" in caught.value.hint
+    assert "--set encoder.seeded_projection=true" in caught.value.hint
+    assert "EncoderOptions(seeded_projection=True)" in caught.value.hint
     options = EncoderOptions(seeded_projection=True)
     first, second = (load(tmp_path / "adapter", options=options) for _ in range(2))
     assert same(first, second, atol=0)
@@ -311,7 +313,23 @@ def test_a_lost_projection_is_drawn_only_on_request(tmp_path: Path) -> None:
 
 def test_a_saved_projection_is_never_redrawn(saved_vl: Path) -> None:
     asked = load(saved_vl, options=EncoderOptions(seeded_projection=True))
-    assert same(asked, load(saved_vl))
+    assert same(asked, load(saved_vl), atol=0)
+    assert asked.fingerprint == load(saved_vl).fingerprint
+
+
+def test_half_a_projection_is_not_completed(vl: Path) -> None:
+    rewrite(vl, without(HEAD_BIAS))
+    with pytest.raises(ModelMissingError, match=r"lacks 1 weights: projection\.bias"):
+        load(vl, options=EncoderOptions(seeded_projection=True))
+
+
+def test_a_broken_adapter_configuration_is_named(vl: Path, tmp_path: Path) -> None:
+    for text in ("{", "[]"):
+        adapter = tmp_path / "adapter"
+        adapter.mkdir(exist_ok=True)
+        (adapter / "adapter_config.json").write_text(text)
+        with pytest.raises(UsageError, match=r"adapter_config\.json"):
+            load(vl, adapter=str(adapter))
 
 
 # --- broken checkpoints
@@ -389,6 +407,56 @@ def test_a_file_that_is_missing_is_named(vl: Path, name: str) -> None:
         load(vl)
 
 
+def damaged(vl: Path, file: str, content: str) -> str:
+    """The one line that is said of a checkpoint with this file in it."""
+    (vl / file).write_text(content)
+    with pytest.raises(UsageError) as caught:
+        load(vl)
+    assert "\n" not in str(caught.value)
+    assert str(vl / file) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "qwen2_5_omni"},
+        {"model_type": "qwen2_5_omni", "thinker_config": [1]},
+        {"model_type": "qwen2_5_omni", "thinker_config": None},
+        {"model_type": "colqwen2"},
+        {"model_type": "colqwen2_5", "vlm_config": "qwen"},
+    ],
+)
+def test_a_config_without_the_part_that_encodes_is_named(vl: Path, config: dict[str, Any]) -> None:
+    told = damaged(vl, "config.json", json.dumps(config))
+    assert told.partition(" and has no ")[2].startswith(("thinker_config;", "vlm_config;"))
+
+
+@pytest.mark.parametrize("config", [{"text_config": 3}, {"text_config": {"hidden_size": "x"}}])
+def test_a_config_of_other_kinds_of_values_is_named(vl: Path, config: dict[str, Any]) -> None:
+    told = damaged(vl, "config.json", json.dumps({"model_type": "qwen2_5_vl"} | config))
+    assert "cannot be used" in told
+
+
+@pytest.mark.parametrize("index", [{}, {"weight_map": 3}, {"weight_map": {"a": 3}}])
+def test_an_index_without_weight_map_is_named(vl: Path, index: dict[str, Any]) -> None:
+    told = damaged(vl, "model.safetensors.index.json", json.dumps(index))
+    assert "weight_map" in told
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"model": 3}'])
+def test_a_damaged_tokenizer_is_named(vl: Path, content: str) -> None:
+    assert "is damaged" in damaged(vl, "tokenizer.json", content)
+
+
+def test_an_index_does_not_lead_out_of_its_folder(vl: Path) -> None:
+    (vl / "model.safetensors").rename(vl.parent / "outside.safetensors")
+    index = {"weight_map": {"a": "../outside.safetensors"}}
+    (vl / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelMissingError, match=r"lacks outside\.safetensors"):
+        load(vl)
+
+
 def test_damaged_files_are_named(vl: Path) -> None:
     content = (vl / "model.safetensors").read_bytes()
     (vl / "model.safetensors").write_bytes(content[: len(content) // 2])
@@ -400,127 +468,3 @@ def test_damaged_files_are_named(vl: Path) -> None:
     (vl / "config.json").write_text("[]")
     with pytest.raises(UsageError, match=r"config\.json holds no JSON object"):
         load(vl)
-
-
-# --- the hub's cache
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and no network."""
-    import huggingface_hub.constants as constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return tmp_path / "hub"
-
-
-def put(cache: Path, repo: str, folder: Path) -> Path:
-    """Stores a folder as the hub's client does: blobs by digest, snapshots of links to them."""
-    root = cache / f"models--{repo.replace('/', '--')}"
-    commit = "1a2b3c4d" * 5
-    snapshot = root / "snapshots" / commit
-    for sub in (snapshot, root / "blobs", root / "refs"):
-        sub.mkdir(parents=True)
-    (root / "refs" / "main").write_text(commit)
-    for path in folder.iterdir():
-        content = path.read_bytes()
-        if path.suffix == ".safetensors":
-            digest = hashlib.sha256(content).hexdigest()
-        else:
-            digest = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
-        (root / "blobs" / digest).write_bytes(content)
-        (snapshot / path.name).symlink_to(root / "blobs" / digest)
-    return snapshot
-
-
-@pytest.mark.parametrize("name", ["clamr", "clamr-omni", "someone/model", "someone/model@1a2b3c4"])
-def test_weights_that_are_not_here_name_the_command(cache: Path, name: str) -> None:
-    with pytest.raises(ModelMissingError, match=f"clamr-rag models pull {name}") as caught:
-        load(name)
-    assert caught.value.exit_code == 6
-
-
-def test_no_folder_and_no_hub_id(cache: Path) -> None:
-    with pytest.raises(ModelMissingError, match=r"no model folder \./nowhere"):
-        load("./nowhere")
-
-
-def test_a_preset_is_base_and_adapter(cache: Path, saved_vl: Path, tmp_path: Path) -> None:
-    preset = PRESETS["clamr"]
-    save_adapter(tmp_path / "adapter", base=preset.base)
-    put(cache, preset.base, saved_vl)
-    with pytest.raises(ModelMissingError, match=preset.adapter):
-        load("clamr")
-    put(cache, preset.adapter, tmp_path / "adapter")
-    encoder = load("clamr")
-    assert encoder.name == "clamr"
-    assert same(encoder, load(saved_vl, adapter=str(tmp_path / "adapter")))
-    assert same(load(preset.adapter), encoder)
-
-
-def test_the_omni_preset_takes_the_released_message(
-    cache: Path, saved_omni: Path, tmp_path: Path
-) -> None:
-    preset = PRESETS["clamr-omni"]
-    save_adapter(tmp_path / "adapter", base=preset.base)
-    put(cache, preset.base, saved_omni)
-    put(cache, preset.adapter, tmp_path / "adapter")
-    assert locate("clamr-omni").released_message
-    texts = [
-        "".join(encoder.processor.token_texts(encoder.processor.clip(CLIPS[1])))
-        for encoder in (
-            load("clamr-omni"),
-            load("clamr-omni", options=EncoderOptions(released_omni_message=False)),
-        )
-    ]
-    assert "<|im_start|>\n" in texts[0]
-    assert "<|im_start|>user\n" in texts[1]
-
-
-def test_the_list_says_what_is_here(cache: Path, saved_vl: Path) -> None:
-    snapshot = put(cache, PRESETS["clamr"].base, saved_vl)
-    here = {status.repo: status.folder for status in list_models()}
-    assert here[PRESETS["clamr"].base] == snapshot
-    assert here[PRESETS["clamr-omni"].base] is None
-
-
-def test_a_flipped_byte_is_found(cache: Path, saved_vl: Path) -> None:
-    snapshot = put(cache, "someone/model", saved_vl)
-    assert all(check.intact for check in verify("someone/model"))
-    blob = (snapshot / "model.safetensors").resolve()
-    content = bytearray(blob.read_bytes())
-    content[-1] ^= 1
-    blob.write_bytes(content)
-    broken = [check.path.name for check in verify("someone/model") if not check.intact]
-    assert broken == ["model.safetensors"]
-
-
-def test_a_plain_folder_has_no_digests_to_compare(saved_vl: Path) -> None:
-    assert {check.intact for check in verify(str(saved_vl))} == {None}
-
-
-@pytest.mark.parametrize(
-    ("name", "error"), [("clamr", ModelMissingError), ("not a name", UsageError)]
-)
-def test_a_pull_that_cannot_be_done_says_why(
-    cache: Path, name: str, error: type[Exception]
-) -> None:
-    with pytest.raises(error, match="Qwen/Qwen2" if name == "clamr" else "owner/name"):
-        pull(name)
-
-
-def test_a_broken_adapter_configuration_is_named(vl: Path, tmp_path: Path) -> None:
-    for text in ("{", "[]"):
-        adapter = tmp_path / "adapter"
-        adapter.mkdir(exist_ok=True)
-        (adapter / "adapter_config.json").write_text(text)
-        with pytest.raises(UsageError, match=r"adapter_config\.json"):
-            load_qwen_encoder(str(vl), adapter=str(adapter), options=EncoderOptions())
-
-
-def test_verify_misses_no_missing_shard(vl: Path) -> None:
-    index = {"weight_map": {"a": "model-00001-of-00001.safetensors"}}
-    (vl / "model.safetensors.index.json").write_text(json.dumps(index))
-    damaged = [check.path.name for check in verify(str(vl)) if check.intact is False]
-    assert damaged == ["model-00001-of-00001.safetensors"]

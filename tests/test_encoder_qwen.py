@@ -257,14 +257,8 @@ def test_the_released_omni_message_has_no_role(folder: Path, clips: list[ClipInp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"device": "no such thing"}, "got device"),
         ({"dtype": "int8"}, "got dtype"),
         ({"options": EncoderOptions(attention="flash_attention_2")}, "flash"),
-        pytest.param(
-            {"device": "cuda"},
-            "no GPU",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
-        ),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(
@@ -274,10 +268,55 @@ def test_what_cannot_be_honoured_is_refused(
         load_qwen_encoder(str(folder), **{"device": "cpu", **arguments})
 
 
-def test_the_choice_of_device_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["no such thing", "meta", "cpu:3", "hpu", "cuda:63"])
+@pytest.mark.parametrize("encoder_name", ["mini", "checkpoint"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(
+    folder: Path, name: str, encoder_name: str
+) -> None:
+    checkpoint = "mini" if encoder_name == "mini" else str(folder)
+    with pytest.raises(UsageError, match=rf"got device '{name}'") as caught:
+        load_encoder(checkpoint, device=name)
+    here = caught.value.allowed.split(", ")
+    assert here[:2] == ["auto", "cpu"]
+    for device in here:
+        load_encoder("mini", device=device)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_here"),
+    [
+        ("cuda", torch.cuda.is_available()),
+        ("mps", torch.backends.mps.is_available()),
+        ("xpu", torch.xpu.is_available()),
+    ],
+)
+def test_an_absent_accelerator_is_refused(folder: Path, name: str, is_here: bool) -> None:
+    if is_here:
+        assert load_encoder(str(folder), device=name).running_on.startswith(name)
+        return
+    with pytest.raises(UsageError, match=rf"got device '{name}', which cannot be used here"):
+        load_encoder(str(folder), device=name)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "attention", "said"),
+    [
+        ("auto", "auto", "cpu, float32, attention sdpa"),
+        ("bfloat16", "eager", "cpu, bfloat16, attention eager"),
+    ],
+)
+def test_what_it_runs_on_is_said(
+    folder: Path, caplog: pytest.LogCaptureFixture, dtype: str, attention: Any, said: str
+) -> None:
+    options = EncoderOptions(attention=attention)
     with caplog.at_level(logging.INFO, "clamr_rag"):
-        load_qwen_encoder(str(folder), device="cpu")
-    assert "on cpu in torch.float32, attention sdpa" in caplog.text
+        encoder = load_encoder(str(folder), device="cpu", dtype=dtype, options=options)
+    assert encoder.running_on == said
+    assert f"runs on {said}" in caplog.text
+
+
+def test_mini_says_what_it_runs_on() -> None:
+    assert load_encoder("mini", device="cpu").running_on == "cpu, float32"
 
 
 # --- fingerprint

@@ -53,8 +53,9 @@ def build_app() -> typer.Typer:
     register(config, show, "show", tuple(PANELS))
     register(config, path, "path")
     app.add_typer(config, name="config")
-    models = typer.Typer(help="Fetch, list and check the weights of the larger encoders.")
-    for command in (models_command.pull, models_command.ls, models_command.verify):
+    models = typer.Typer(help="Fetch, list, check and merge the weights of the larger encoders.")
+    for command in (models_command.pull, models_command.ls, models_command.verify,
+                    models_command.merge):  # fmt: skip
         register(models, command, command.__name__, ())
     app.add_typer(models, name="models")
     register(app, demo, "demo", ())

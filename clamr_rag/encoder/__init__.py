@@ -33,6 +33,15 @@ class Encoder(Protocol):
         """The modalities it understands; others are ignored, and the output says so."""
         ...
 
+    @property
+    def running_on(self) -> str:
+        """Where and how it computes, e.g. ``"cuda:0, bfloat16, attention sdpa"``.
+
+        The option ``attention`` governs the language model only; vision and sound towers always
+        run sdpa. An encoder without that choice names device and number format only.
+        """
+        ...
+
     def encode_query(self, text: str) -> MultiVector:
         """Returns one row per query token that takes part in scoring, with ``tokens`` set.
 
@@ -64,7 +73,8 @@ def load_encoder(
     """Loads an encoder.
 
     Args:
-        name: ``"mini"``; ``"clamr"``, ``"clamr-omni"``; or a folder or hub id of a checkpoint.
+        name: ``"mini"``; ``"clamr"``, ``"clamr-omni"``; or a folder or hub id of a checkpoint,
+            ``owner/name@commit`` to pin it.
         adapter: Folder or hub id of a LoRA adapter on top of a checkpoint.
         device: A torch device, or ``"auto"``.
         dtype: A torch dtype's name, or ``"auto"``.

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.devices import choose_device, dtype_name
 from clamr_rag.encoder.minilm import WEIGHTS_SHA256, MiniLM, load_minilm, model_folder
 from clamr_rag.errors import OutOfMemoryError, UsageError
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality, MultiVector
@@ -77,6 +78,11 @@ class MiniEncoder:
     def dim(self) -> int:
         """Width of a vector: 128."""
         return int(self._projection.shape[1])
+
+    @property
+    def running_on(self) -> str:
+        """Device and number format, e.g. ``"cpu, float32"``; its attention is not a choice."""
+        return f"{self._projection.device}, {dtype_name(self._projection.dtype)}"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -205,14 +211,9 @@ def load_mini(options: EncoderOptions, *, device: str = "auto", dtype: str = "au
     for name in ("attention", "released_omni_message", "seeded_projection"):
         if getattr(options, name) != getattr(defaults, name):
             raise UsageError(f"got {name} for mini", allowed="only with the Qwen encoders")
-    if device.partition(":")[0] not in ("auto", "cpu", "cuda", "mps"):
-        raise UsageError(f"got device {device!r}", allowed="auto, cpu, cuda, cuda:N, mps")
-    try:
-        place = torch.device("cpu" if device == "auto" else device)
-        projection = load_file(PROJECTION)["projection"].to(place)
-        trunk = load_minilm().to(place)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"got device {device!r}: {error}", allowed="cpu, cuda, cuda:N") from error
+    place = torch.device("cpu") if device == "auto" else choose_device(device)
+    projection = load_file(PROJECTION)["projection"].to(place)
+    trunk = load_minilm().to(place)
     tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
     # The published tokenizer pads and cuts at 128 tokens; caps are ours to set.
     tokenizer.no_padding()

@@ -2,7 +2,8 @@
 
 Rows are grouped within their modality and replaced by the unit mean of the group (hierarchical
 pooling with Ward's criterion, arXiv 2409.14683; or spherical k-means). The pooled row keeps its
-modality and the source second of the group's medoid, so that evidence still points at a moment.
+modality and the source second of the group's medoid (the nearest row to the mean with a second),
+so that evidence still points at a moment.
 """
 
 from __future__ import annotations
@@ -47,10 +48,7 @@ def pool(
     ]
     pooled = np.stack([_centre(vectors.vectors[group]) for group in groups])
     medoids = np.array(
-        [
-            group[(vectors.vectors[group] @ row).argmax()]
-            for group, row in zip(groups, pooled, strict=True)
-        ]
+        [_medoid(vectors, group, row) for group, row in zip(groups, pooled, strict=True)]
     )
     order = np.argsort(medoids)
     return MultiVector(
@@ -92,6 +90,13 @@ def _centre(rows: FloatArray) -> FloatArray:
     norm = np.linalg.norm(mean)
     centre: FloatArray = (mean / norm).astype(np.float32) if norm > 1e-6 else rows[0]
     return centre
+
+
+def _medoid(vectors: MultiVector, group: LabelArray, centre: FloatArray) -> int:
+    """The row of a group nearest its centre, among those with a second where there are any."""
+    dated = group[np.isfinite(vectors.seconds[group])]
+    rows = dated if len(dated) else group
+    return int(rows[(vectors.vectors[rows] @ centre).argmax()])
 
 
 def _ward_labels(rows: FloatArray, num_groups: int) -> LabelArray:

@@ -352,7 +352,13 @@ def _load_tokenizer(path: Path) -> Tokenizer:
         raise ModelMissingError(
             f"no tokenizer.json in {path.parent}", hint="fetch the whole checkpoint again"
         )
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    # The package raises bare exceptions for whatever is wrong with the file.
+    except Exception as error:
+        raise UsageError(
+            f"{path} is damaged: {error}", hint="fetch the whole checkpoint again"
+        ) from error
     # Files saved after training may carry padding and truncation; ours are explicit.
     tokenizer.no_padding()
     tokenizer.no_truncation()

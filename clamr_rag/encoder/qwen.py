@@ -10,31 +10,27 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.architecture import build_backbone, model_config, model_tokens
 from clamr_rag.encoder.backbone import Backbone
 from clamr_rag.encoder.checkpoints import (
-    projection_dim,
+    RELEASED_DIM,
     read_config,
     read_weights,
-    save_checkpoint,
+    stored_projection_dim,
+    tokenizer_file,
     weights_digest,
 )
+from clamr_rag.encoder.devices import Placement, place
 from clamr_rag.encoder.hub import Checkpoint, locate
 from clamr_rag.encoder.processing import (
-    AudioTokens,
     ChatTokenizer,
     ClipProcessor,
     ModelTokens,
@@ -46,13 +42,11 @@ from clamr_rag.types import ClipInput, FloatArray, Modality, MultiVector
 logger = logging.getLogger(__name__)
 
 _READS = frozenset({Modality.VIDEO, Modality.OCR, Modality.ASR, Modality.DESCRIPTION})
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What does not change a clip's vectors, or changes them by rounding only: a library made on a GPU
 # is searched on a CPU.
 _NOT_IN_FINGERPRINT = {"query_tokens", "augmentation_tokens", "batch_clips", "attention"}
 _PREPARING_THREADS = 4
 _BATCHES_AHEAD = 3
-_ONE_AT_A_TIME = Lock()
 
 
 class QwenEncoder:
@@ -83,6 +77,16 @@ class QwenEncoder:
     def reads(self) -> frozenset[Modality]:
         """Frames and the three texts; sound too where the model has a tower for it."""
         return _READS | {Modality.AUDIO} if self.backbone.audio_tower is not None else _READS
+
+    @property
+    def running_on(self) -> str:
+        """Device, number format and attention kernel of the language model.
+
+        The vision and sound towers always run sdpa.
+        """
+        attention = self.backbone.language_model.config._attn_implementation
+        dtype = self.backbone.projection.weight.dtype
+        return str(Placement(self.backbone.device, dtype, attention))
 
     def encode_query(self, text: str) -> MultiVector:
         """Encodes a question: one row per token, prefix and augmentation included.
@@ -191,120 +195,35 @@ def load_qwen_encoder(
     """
     options = options or EncoderOptions()
     checkpoint = locate(name_or_path, adapter)
-    place = _device(device)
-    number_type = _dtype(dtype, place)
+    placement = place(device, dtype, options.attention)
     config = model_config(read_config(checkpoint.folder), checkpoint.folder)
-    tokenizer = ChatTokenizer(_tokenizer_file(checkpoint))
+    tokenizer = ChatTokenizer(tokenizer_file(checkpoint))
     tokens = model_tokens(config, tokenizer)
-    attention = _attention(options, place, number_type)
-    backbone = build_backbone(config, tokens, projection_dim(checkpoint), attention)
+    stored_dim = stored_projection_dim(checkpoint)
+    dim = stored_dim or RELEASED_DIM
+    backbone = build_backbone(config, tokens, dim, placement.attention)
     weights = read_weights(
         checkpoint,
         {name: weight.shape for name, weight in backbone.state_dict().items()},
-        device=place,
-        dtype=number_type,
+        device=placement.device,
+        dtype=placement.dtype,
         seeded_projection=options.seeded_projection,
     )
     backbone.load_state_dict(weights, assign=True)
-    backbone.to(place).eval()
+    backbone.to(placement.device).eval()
     released = _released_message(checkpoint, tokens, options)
-    logger.info("%s on %s in %s, attention %s", checkpoint.name, place, number_type, attention)
+    # What the options come to with this checkpoint: a stored projection is never drawn.
+    effective = options.model_copy(
+        update={"released_omni_message": released, "seeded_projection": stored_dim is None}
+    )
+    logger.info("%s runs on %s", checkpoint.name, placement)
     return QwenEncoder(
         name=checkpoint.name,
-        fingerprint=_fingerprint(checkpoint, options, released_message=released),
+        fingerprint=_fingerprint(checkpoint, effective),
         backbone=backbone,
         processor=ClipProcessor(tokenizer, tokens, options, released_message=released),
         options=options,
     )
-
-
-def build_backbone(config: Any, tokens: ModelTokens, dim: int, attention: str) -> Backbone:
-    """The model of a transformers configuration, without weights (they are on the meta device)."""
-    config.text_config._attn_implementation = attention
-    towers = _vl_towers if tokens.sound is None else _omni_towers
-    with weights_on_meta():
-        projection = nn.Linear(config.text_config.hidden_size, dim)
-        language_model, visual, audio_tower = towers(config)
-    return Backbone(
-        language_model,
-        visual,
-        audio_tower,
-        projection,
-        video_token=tokens.video,
-        audio_token=tokens.sound.audio if tokens.sound else None,
-    )
-
-
-def _vl_towers(config: Any) -> tuple[Any, Any, Any]:
-    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
-        Qwen2_5_VisionTransformerPretrainedModel,
-        Qwen2_5_VLTextModel,
-    )
-
-    visual = Qwen2_5_VisionTransformerPretrainedModel(config.vision_config)
-    return Qwen2_5_VLTextModel(config.text_config), visual, None
-
-
-def _omni_towers(config: Any) -> tuple[Any, Any, Any]:
-    from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import (
-        Qwen2_5OmniAudioEncoder,
-        Qwen2_5OmniThinkerTextModel,
-        Qwen2_5OmniVisionEncoder,
-    )
-
-    config.audio_config._attn_implementation = "sdpa"
-    return (
-        Qwen2_5OmniThinkerTextModel(config.text_config),
-        Qwen2_5OmniVisionEncoder(config.vision_config),
-        Qwen2_5OmniAudioEncoder(config.audio_config),
-    )
-
-
-def merge_adapter(
-    name_or_path: str, adapter: str, folder: Path, options: EncoderOptions | None = None
-) -> None:
-    """Writes a checkpoint and its adapter as one checkpoint of our own format, in float32."""
-    checkpoint = locate(name_or_path, adapter)
-    encoder = load_qwen_encoder(
-        name_or_path, adapter=adapter, device="cpu", dtype="float32", options=options
-    )
-    config = read_config(checkpoint.folder)
-    save_checkpoint(encoder.backbone.state_dict(), config, _tokenizer_file(checkpoint), folder)
-
-
-def model_config(raw: dict[str, Any], folder: Path) -> Any:
-    """The configuration of the part that encodes, from any release's ``config.json``."""
-    from transformers import Qwen2_5_VLConfig, Qwen2_5OmniThinkerConfig
-
-    match raw.get("model_type"):
-        case "qwen2_5_vl":
-            return Qwen2_5_VLConfig.from_dict(dict(raw))
-        case "colqwen2" | "colqwen2_5" if "vlm_config" in raw:
-            return model_config(raw["vlm_config"], folder)
-        case "qwen2_5_omni":
-            return Qwen2_5OmniThinkerConfig.from_dict(dict(raw["thinker_config"]))
-        case "qwen2_5_omni_thinker":
-            return Qwen2_5OmniThinkerConfig.from_dict(dict(raw))
-    raise UsageError(
-        f"{folder} is a model of type {raw.get('model_type')!r}",
-        allowed="qwen2_5_vl, qwen2_5_omni, qwen2_5_omni_thinker, colqwen2_5",
-    )
-
-
-def model_tokens(config: Any, tokenizer: ChatTokenizer) -> ModelTokens:
-    """The ids that stand for frames and sound in a model, Omni or not."""
-    vision_start = tokenizer.special_id("<|vision_start|>", "<|vision_bos|>")
-    vision_end = tokenizer.special_id("<|vision_end|>", "<|vision_eos|>")
-    if config.model_type == "qwen2_5_vl":
-        steps = config.vision_config.tokens_per_second
-        return ModelTokens(config.video_token_id, vision_start, vision_end, steps)
-    sound = AudioTokens(
-        audio=config.audio_token_id,
-        start=tokenizer.special_id("<|audio_bos|>"),
-        end=tokenizer.special_id("<|audio_eos|>"),
-    )
-    steps = config.position_id_per_seconds
-    return ModelTokens(config.video_token_id, vision_start, vision_end, steps, sound)
 
 
 def _multi_vector(
@@ -331,68 +250,6 @@ def _batches(lengths: Sequence[int], batch_clips: int) -> list[list[int]]:
     return [order[start : start + batch_clips] for start in range(0, len(order), batch_clips)]
 
 
-@contextmanager
-def weights_on_meta() -> Iterator[None]:
-    """Modules made here have parameters without memory, and real buffers (rotary tables)."""
-
-    def register(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None:
-            parameter = nn.Parameter(parameter.to("meta"), requires_grad=False)
-        original(module, name, parameter)
-
-    with _ONE_AT_A_TIME:
-        original = nn.Module.register_parameter
-        nn.Module.register_parameter = register  # type: ignore[method-assign, assignment]
-        try:
-            yield
-        finally:
-            nn.Module.register_parameter = original  # type: ignore[method-assign]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"got device {name!r}", allowed="auto, cpu, cuda, cuda:0, mps") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"got device {name!r} and no GPU that torch can use", allowed="auto, cpu")
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if name not in _DTYPES:
-        raise UsageError(f"got dtype {name!r}", allowed=f"auto, {', '.join(_DTYPES)}")
-    return _DTYPES[name]
-
-
-def _attention(options: EncoderOptions, device: torch.device, dtype: torch.dtype) -> str:
-    if options.attention == "auto":
-        return "sdpa"
-    if options.attention == "flash_attention_2":
-        if find_spec("flash_attn") is None:
-            raise UsageError(
-                "got attention flash_attention_2 and the package flash-attn is not installed",
-                allowed="auto, sdpa, eager",
-            )
-        if device.type != "cuda" or dtype == torch.float32:
-            raise UsageError(
-                f"got attention flash_attention_2 on {device} in {dtype}",
-                allowed="a GPU and bfloat16 or float16",
-            )
-    return options.attention
-
-
-def _tokenizer_file(checkpoint: Checkpoint) -> Path:
-    own = checkpoint.folder / "tokenizer.json"
-    if own.is_file() or checkpoint.adapter is None:
-        return own
-    return checkpoint.adapter / "tokenizer.json"
-
-
 def _released_message(checkpoint: Checkpoint, tokens: ModelTokens, options: EncoderOptions) -> bool:
     wanted = options.released_omni_message
     if wanted and tokens.sound is None:
@@ -403,9 +260,8 @@ def _released_message(checkpoint: Checkpoint, tokens: ModelTokens, options: Enco
     return checkpoint.released_message if wanted is None else wanted
 
 
-def _fingerprint(checkpoint: Checkpoint, options: EncoderOptions, *, released_message: bool) -> str:
-    values = options.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
-    values["released_omni_message"] = released_message
+def _fingerprint(checkpoint: Checkpoint, effective: EncoderOptions) -> str:
+    values = effective.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     caps = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
     return f"qwen/{weights_digest(checkpoint)}/{caps}"
 

@@ -1,0 +1,65 @@
+"""Reads from a video file what an encoder reads of its clips: texts, frames, sound."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from clamr_rag import media
+from clamr_rag.config import EncoderOptions, MediaOptions
+from clamr_rag.encoder.inputs import clip_input
+from clamr_rag.types import Clip, ClipInput, Frame, Modality, TimeSpan
+
+_SIDE_PIXELS = 768
+"""Frames for an encoder, which scales them down further."""
+
+
+def read_clips(
+    path: Path,
+    clips: Sequence[Clip],
+    senses: Collection[Modality],
+    options: EncoderOptions,
+    media_options: MediaOptions,
+) -> Iterator[ClipInput]:
+    """Reads one clip after the other, in one pass over the pictures.
+
+    Args:
+        path: The video file.
+        clips: In time order.
+        senses: VIDEO reads frames, AUDIO reads sound; texts are always read.
+        options: How many frames.
+        media_options: Of the decoder.
+
+    Raises:
+        MediaError: The file cannot be read to its end.
+    """
+    looks, hears = Modality.VIDEO in senses, Modality.AUDIO in senses
+    wanted = [frame_seconds(clip.span, options.max_frames) if looks else [] for clip in clips]
+    frames: Iterator[Frame] = iter(())
+    if looks:
+        seconds = [second for of_clip in wanted for second in of_clip]
+        frames = media.iter_frames(path, seconds, media_options, max_side=_SIDE_PIXELS)
+    for clip, of_clip in zip(clips, wanted, strict=True):
+        read = clip_input(clip, list(islice(frames, len(of_clip))))
+        yield _with_sound(read, path, clip.span, media_options) if hears else read
+
+
+def frame_seconds(span: TimeSpan, count: int) -> list[float]:
+    """Evenly spread seconds, each in the middle of its share of the span."""
+    step = span.duration_seconds / count
+    return [span.start_seconds + (number + 0.5) * step for number in range(count)]
+
+
+def _with_sound(read: ClipInput, path: Path, span: TimeSpan, options: MediaOptions) -> ClipInput:
+    windows = media.iter_audio(
+        path,
+        window_seconds=span.duration_seconds,
+        start_seconds=span.start_seconds,
+        options=options,
+    )
+    window = next(windows, None)
+    if window is None:
+        return read
+    return replace(read, audio=window.samples, audio_start_seconds=window.start_seconds)

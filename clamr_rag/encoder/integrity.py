@@ -1,0 +1,61 @@
+"""Whether the files of a fetched model are still what the hub sent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clamr_rag.encoder.hub import is_adapter, locate
+from clamr_rag.encoder.layouts import ADAPTER_FILE, expected_weight_files
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """Whether a fetched file still has the digest that the hub gave it."""
+
+    path: Path
+    intact: bool | None
+    """None where no digest is known (a plain folder)."""
+
+
+def verify(name: str, adapter: str | None = None) -> list[FileCheck]:
+    """Compares the files of a model with the digests under which the hub stores them.
+
+    Weight files that ought to be there and are not count as damaged.
+    """
+    checkpoint = locate(name, adapter)
+    folders = [checkpoint.folder, *([checkpoint.adapter] if checkpoint.adapter else [])]
+    return [check for folder in folders for check in (*_present(folder), *_absent(folder))]
+
+
+def _present(folder: Path) -> Iterator[FileCheck]:
+    for path in sorted(folder.iterdir()):
+        target = path.resolve()
+        if not target.is_file():
+            yield FileCheck(path, False)
+            continue
+        # The hub's cache names a large file by its SHA-256 and a small one by its git blob id.
+        if target.parent.name != "blobs":
+            yield FileCheck(path, None)
+        elif len(target.name) == 64:
+            yield FileCheck(path, _digest(target, hashlib.sha256()) == target.name)
+        else:
+            blob = hashlib.sha1(usedforsecurity=False)
+            blob.update(f"blob {target.stat().st_size}\0".encode())
+            yield FileCheck(path, _digest(target, blob) == target.name)
+
+
+def _absent(folder: Path) -> Iterator[FileCheck]:
+    paths = [folder / ADAPTER_FILE] if is_adapter(folder) else expected_weight_files(folder)
+    # A link that leads nowhere is told as present and damaged.
+    yield from (FileCheck(path, False) for path in paths if not path.is_symlink()
+                and not path.exists())  # fmt: skip
+
+
+def _digest(target: Path, digest: hashlib._Hash) -> str:
+    with target.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
