@@ -109,12 +109,13 @@ class EncoderOptions(StageOptions):
     )
     seeded_projection: bool = Field(
         False,
-        description="Let an adapter saved without its projection draw it from the known seed.",
+        description="Let an adapter that was saved without its projection draw one from a fixed seed; "
+        "it is not the training run's own.",
     )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="Attention kernel of the language model; auto is sdpa."
     )
-    batch_clips: int = Field(8, gt=0, description="Clips encoded per call.")
+    batch_clips: int = Field(8, gt=0, description="Clips the encoder reads at a time.")
 
 
 class IndexOptions(StageOptions):
@@ -122,6 +123,9 @@ class IndexOptions(StageOptions):
 
     vectors_per_clip: int = Field(
         64, ge=0, description="Token vectors kept per clip after pooling; 0 keeps all."
+    )
+    pooling: Literal["hierarchical", "kmeans"] = Field(
+        "hierarchical", description="How token vectors that are alike are found and merged."
     )
     codec: Literal["int8", "fp16"] = Field("int8", description="Storage form of token vectors.")
 
@@ -147,11 +151,40 @@ class SearchOptions(StageOptions):
 class AnswerOptions(StageOptions):
     """How a question is answered from the clips found."""
 
-    answerer: Literal["auto", "extractive"] = Field(
-        "auto", description="What writes the answer; auto is extractive."
+    answerer: str = Field(
+        "auto",
+        pattern=r"^(auto|extractive|openai:.*\S.*|hf:.*\S.*)$",
+        examples=["auto", "extractive", "openai:MODEL", "hf:MODEL"],
+        description="What writes the answer: quotes, a model on any OpenAI-compatible server, or a "
+        "local video LLM; auto is the model of --base-url's server, else quotes.",
+    )
+    base_url: str | None = Field(
+        None, description="OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1."
     )
     abstain_below: float = Field(
         0.5, ge=0, le=1, description="Confidence under which no answer is given."
+    )
+    frames: int = Field(
+        16, ge=0, description="Most pictures shown to a model that answers; 0 shows none."
+    )
+    overview_frames: int = Field(
+        4, ge=0, description="Of these, pictures spread evenly over the best clip's whole video."
+    )
+    frame_side: int = Field(
+        512, ge=56, description="Longest side in pixels of a picture shown to a model."
+    )
+    neighbours: int = Field(
+        1, ge=0, description="Clips before and after each clip found whose texts are read too."
+    )
+    speech_characters: int = Field(12_000, ge=0, description="Most speech shown to a model.")
+    screen_characters: int = Field(6_000, ge=0, description="Most screen text shown to a model.")
+    metadata_characters: int = Field(2_000, ge=0, description="Most metadata shown to a model.")
+    max_answer_tokens: int = Field(512, gt=0, description="Longest answer of a model.")
+    timeout_seconds: float = Field(
+        120.0, gt=0, description="Longest silence of a server before it is given up."
+    )
+    retries: int = Field(
+        2, ge=0, description="New attempts where a server is busy or cannot be reached."
     )
 
 
@@ -167,7 +200,7 @@ class LibraryOptions(StageOptions):
     adapter: str | None = Field(
         None, description="Folder or hub id of a LoRA adapter on top of a checkpoint."
     )
-    device: str = Field("auto", description="Where the encoder runs: auto, cpu, cuda, cuda:1, mps.")
+    device: str = Field("auto", description="Where models run: auto, or cpu, cuda, cuda:1, mps where it is there.")
     dtype: str = Field("auto", description="Number format of the encoder's weights.")
 
 

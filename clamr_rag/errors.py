@@ -8,6 +8,7 @@
     │   └── MediaLimitError        4   a file that would take too much memory, time or pixels
     ├── ExtractionError            1   speech or screen text recognition broke down
     ├── ModelMissingError          6   weights that are not here and may not be fetched
+    ├── AnswererError              6   the model that should answer cannot be reached or used
     ├── LibraryError               8   a library that cannot be used
     │   ├── LibraryLockedError     7   another process is writing to it
     │   ├── LibraryDamagedError    8   bytes that do not match their checksum
@@ -21,7 +22,7 @@ A message is one line and says what was got, what is allowed and what to do next
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ClamrError(Exception):
@@ -77,6 +78,16 @@ class ModelMissingError(ClamrError):
 
     exit_code = 6
     code = "CR-E006"
+
+
+class AnswererError(ClamrError):
+    """The model that should write the answer cannot be reached, refuses, or says nothing."""
+
+    exit_code = 6
+    code = "CR-E016"
+
+    clips: tuple[Any, ...] = ()
+    """The `ScoredClip`s that were found: searching went well."""
 
 
 class LibraryError(ClamrError):

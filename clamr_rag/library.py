@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from clamr_rag.answering import Generator, Prompt, make_generator
+from clamr_rag.answering import ChatModel, ChosenGenerator, OnText, Prompt, make_generator
 from clamr_rag.answering.citations import resolve
+from clamr_rag.answering.footage import Footage, even_seconds
 from clamr_rag.config import Options
 from clamr_rag.encoder import Encoder, load_encoder
-from clamr_rag.errors import UsageError
+from clamr_rag.errors import AnswererError, UsageError
 from clamr_rag.index import ClipIndex, open_index
 from clamr_rag.index.records import Problem, VideoRecord
 from clamr_rag.index.store import Store
 from clamr_rag.ingest import OnProgress, VideoReport, index_video
 from clamr_rag.media import checked_video_path
 from clamr_rag.retriever import Retriever
-from clamr_rag.types import Answer, ScoredClip, Video
+from clamr_rag.types import Answer, Clip, Frame, ScoredClip, Video
 
 
 class VideoLibrary:
     """Videos cut into clips and encoded in a folder on disk, ready for questions."""
 
-    def __init__(self, store: Store, options: Options, load: Callable[[], Encoder]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        load: Callable[[], Encoder],
+        make_answerer: Callable[[Encoder, Footage], ChosenGenerator],
+    ) -> None:
         """Use `open`."""
         self.store = store
         self.options = options
         self._load = load
+        self._make_answerer = make_answerer
 
     @classmethod
     def open(
@@ -42,9 +51,10 @@ class VideoLibrary:
         device: str = "auto",
         dtype: str = "auto",
         options: Options | None = None,
+        answerer: ChatModel | None = None,
         create: bool = True,
     ) -> VideoLibrary:
-        """Opens the library in a folder; the encoder is loaded when it is first needed.
+        """Opens the library in a folder; encoder and answerer are loaded when first needed.
 
         Args:
             path: Folder of the library.
@@ -53,6 +63,7 @@ class VideoLibrary:
             device: A torch device, or ``"auto"``.
             dtype: A torch dtype's name, or ``"auto"``.
             options: Of all stages; the defaults where None.
+            answerer: A model of your own that writes the answers; None is the options'.
             create: Make the library if there is none.
 
         Raises:
@@ -68,7 +79,10 @@ class VideoLibrary:
             dtype=dtype,
             options=options.encoder,
         )
-        return cls(Store.open(path, create=create), options, load)
+        make_answerer = partial(
+            make_generator, options.answer, device=device, dtype=dtype, model=answerer
+        )
+        return cls(Store.open(path, create=create), options, load, make_answerer)
 
     def add(
         self,
@@ -99,6 +113,7 @@ class VideoLibrary:
         *,
         top_k: int | None = None,
         videos: Collection[str] | None = None,
+        clip_ids: Collection[str] | None = None,
     ) -> list[ScoredClip]:
         """Finds the clips that match a question best, with what each of its words points at.
 
@@ -106,6 +121,7 @@ class VideoLibrary:
             question: In words.
             top_k: Most clips returned; None is the option's.
             videos: Ids, paths or file names of the videos to search in; None for all.
+            clip_ids: Search among these clips only; None for all.
 
         Raises:
             UsageError: The question is blank, or no video goes by a name.
@@ -114,7 +130,7 @@ class VideoLibrary:
         if limit < 1:
             raise UsageError(f"got top_k {limit}", allowed="1 or more")
         ids = None if videos is None else [self.find(name).video.video_id for name in videos]
-        return self._retriever.retrieve(question, top_k=limit, video_ids=ids)
+        return self._retriever.retrieve(question, top_k=limit, video_ids=ids, clip_ids=clip_ids)
 
     def ask(
         self,
@@ -123,6 +139,7 @@ class VideoLibrary:
         choices: Sequence[str] = (),
         top_k: int | None = None,
         videos: Collection[str] | None = None,
+        on_text: OnText | None = None,
     ) -> Answer:
         """Answers a question from the clips that match it, with citations, or abstains.
 
@@ -131,21 +148,68 @@ class VideoLibrary:
             choices: Options of a multiple-choice question, lettered A, B, … in order.
             top_k: Most clips read; None is the option's.
             videos: Ids, paths or file names of the videos to answer from; None for all.
+            on_text: Is told the answer piece by piece while it is written.
+
+        Raises:
+            UsageError: As `search`.
+            AnswererError: As `answer`.
         """
         started = time.monotonic()
         clips = self.search(question, top_k=top_k, videos=videos)
-        found = time.monotonic()
+        timings = {"search": time.monotonic() - started}
+        answer = self.answer(question, clips, choices=choices, on_text=on_text)
+        return replace(answer, timings_seconds=timings | dict(answer.timings_seconds))
+
+    def answer(
+        self,
+        question: str,
+        clips: Sequence[ScoredClip],
+        *,
+        choices: Sequence[str] = (),
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Answers from clips that were found, by this library, with or without this question.
+
+        Args:
+            question: In words.
+            clips: Best first.
+            choices: Options of a multiple-choice question.
+            on_text: Is told the answer piece by piece while it is written.
+
+        Raises:
+            AnswererError: The model cannot be reached, refuses, or says nothing.
+        """
         prompt = Prompt(question, tuple(choices), tuple(clips))
-        draft = self._generator.generate(prompt)
-        timings = {"search": found - started, "answer": time.monotonic() - found}
+        started = time.monotonic()
+        try:
+            generator = self._answerer.generator
+            draft = generator.generate(prompt, on_text)
+        except AnswererError as error:
+            error.clips = prompt.clips
+            raise
         return resolve(
             prompt,
             draft,
             abstain_below=self.options.answer.abstain_below,
             encoder=self.encoder.name,
-            answerer=self._generator.name,
-            timings_seconds=timings,
+            answerer=generator.name,
+            answerer_reason=self._answerer.reason,
+            timings_seconds={"answer": time.monotonic() - started},
         )
+
+    def clips(self, video_id: str) -> tuple[Clip, ...]:
+        """All clips of a video, in time order."""
+        return self._footage.clips(video_id)
+
+    def frames(self, clip: Clip, count: int, *, max_side: int | None = None) -> tuple[Frame, ...]:
+        """Pictures spread evenly over a clip, read from the video's file, with their true times.
+
+        Raises:
+            MediaError: The file is gone, is another one now, or cannot be decoded.
+        """
+        video = self.store.video(clip.video_id).video
+        seconds = even_seconds(clip.span.start_seconds, clip.span.stop_seconds, count)
+        return self._footage.frames(video, seconds, max_side=max_side)
 
     def videos(self) -> tuple[VideoRecord, ...]:
         """All videos, in the order in which they were added."""
@@ -182,8 +246,12 @@ class VideoLibrary:
         return Retriever(self.encoder, self._index, self.store)
 
     @cached_property
-    def _generator(self) -> Generator:
-        return make_generator(self.options.answer, self.encoder)
+    def _footage(self) -> Footage:
+        return Footage(self.store, self.options.media)
+
+    @cached_property
+    def _answerer(self) -> ChosenGenerator:
+        return self._make_answerer(self.encoder, self._footage)
 
     def close(self) -> None:
         """Closes the library and the index that was opened on it."""

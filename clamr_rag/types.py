@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -331,6 +332,22 @@ class ScoredClip:
     """One per query token, in query order."""
 
 
+Support = Literal["text", "pictures", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One sentence of a generated answer, held against the evidence it cites."""
+
+    text: str
+    """With its citation marks."""
+    citations: tuple[int, ...]
+    """Indices of the `Citation`s it carries."""
+    support: Support
+    """What bears it out: the words of the evidence; only pictures that the model saw, which no
+    program has checked; or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Citation:
     """A quoted moment. Its times come from the index, never from a model's words."""
@@ -345,7 +362,8 @@ class Citation:
     text: str | None
     """The quoted evidence; None for frames and sound."""
     similarity: float
-    """How well the quoted evidence matches the question, in [0, 1]."""
+    """In [0, 1]: how well a quote matches the question; for a generated answer, the share of a
+    statement's words that its quote has, or the clip's score where nothing is quoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,3 +386,12 @@ class Answer:
     """The clips that the answerer was given, best first."""
     timings_seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Wall-clock seconds per stage of this call."""
+    answerer_reason: str | None = None
+    """Why ``auto`` chose this answerer; None where it was asked for."""
+    reason: str | None = None
+    """Why there is no answer; None where there is one."""
+    statements: tuple[Statement, ...] = ()
+    """The sentences of a generated answer; empty for quotes, which need no check."""
+    notes: tuple[str, ...] = ()
+    """What else the reader should know, a line each: evidence that reads like an instruction,
+    citations that were dropped, pictures that could not be read."""

@@ -171,6 +171,35 @@ def test_index_as_json(talk: Talk, own_library: Path, run_here: Runner) -> None:
     assert forced.json["videos"][0]["status"] == "indexed"
 
 
+def test_index_says_with_what_it_reads(
+    talk: Talk, own_library: Path, tmp_path: Path, run_here: Runner
+) -> None:
+    forced = run_here("index", "--force", "--library", own_library, talk.video)
+    assert forced.err.splitlines()[0] == "encoder mini on cpu, float32"
+    assert forced.err.count("encoder mini") == 1
+    for command in (("index", talk.video), ("search", "revenue"), ("ask", "Why did churn fall?")):
+        told = run_here(command[0], "--json", "--library", own_library, *command[1:]).json
+        assert (told["encoder"], told["running_on"]) == ("mini", "cpu, float32")
+    (tmp_path / "empty.mp4").touch()
+    failed = run_here("index", "--json", "--library", own_library, tmp_path / "empty.mp4").json
+    assert failed["encoder"] is failed["running_on"] is None, "nothing was loaded"
+
+
+def test_another_way_of_pooling_makes_the_vectors_anew(
+    talk: Talk, own_library: Path, run_here: Runner
+) -> None:
+    few = ("--set", "index.vectors_per_clip=5", "--library", own_library, talk.video)
+    first = run_here("index", "--json", *few)
+    other = run_here("index", "--json", "--set", "index.pooling=kmeans", *few)
+    again = run_here("index", "--json", "--set", "index.pooling=kmeans", *few)
+    found = [told.json["videos"][0]["status"] for told in (first, other, again)]
+    assert found == ["indexed", "indexed", "unchanged"]
+    wrong = run_here("index", "--set", "index.pooling=median", *few)
+    assert wrong.code == 2
+    assert "hierarchical" in wrong.err
+    assert "kmeans" in wrong.err
+
+
 def test_index_of_a_renamed_copy_is_no_work(
     talk: Talk, own_library: Path, tmp_path: Path, run_here: Runner
 ) -> None:

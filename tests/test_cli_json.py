@@ -13,7 +13,8 @@ from clamr_rag.types import Modality
 
 # The contract of shared/design.md §4, key by key.
 ASK = {"schema_version", "question", "answer", "choice", "abstained", "confidence", "encoder",
-       "answerer", "citations", "clips", "timings"}  # fmt: skip
+       "running_on", "answerer", "answerer_reason", "reason", "citations", "statements", "clips",
+       "notes", "timings"}  # fmt: skip
 CLIP = {"rank", "clip_id", "video_id", "video_path", "title", "start_seconds", "stop_seconds",
         "score", "best_modality", "modality_scores", "evidence"}  # fmt: skip
 EVIDENCE = {"query_token", "modality", "seconds", "text", "similarity"}
@@ -69,8 +70,9 @@ def test_a_hearing_encoder_adds_its_score() -> None:
 
 
 def test_search_has_exactly_the_keys_of_the_contract() -> None:
-    told = strict(search_json("churn", [make_clip()]))
-    assert set(told) == {"schema_version", "query", "clips"}
+    told = strict(search_json("churn", [make_clip()], encoder="mini", running_on="cpu, float32"))
+    assert set(told) == {"schema_version", "query", "encoder", "running_on", "clips"}
+    assert (told["encoder"], told["running_on"]) == ("mini", "cpu, float32")
     assert told["query"] == "churn"
     check_clip(told["clips"][0])
     assert strict(search_json("churn", []))["clips"] == []
@@ -79,9 +81,15 @@ def test_search_has_exactly_the_keys_of_the_contract() -> None:
 def test_index_has_exactly_the_keys_of_the_contract() -> None:
     report = VideoReport("/a.mp4", "a" * 16, "resumed", 12, 3.5, "x.srt", "rapidocr")
     told = strict(
-        index_json([Outcome("a.mp4", 3.5, report), Outcome("b.mp4", 0.1, error="is empty")])
+        index_json(
+            [Outcome("a.mp4", 3.5, report), Outcome("b.mp4", 0.1, error="is empty")],
+            encoder="clamr",
+            running_on="cuda:0, bfloat16, attention sdpa",
+        )
     )
-    assert set(told) == {"schema_version", "videos"}
+    assert set(told) == {"schema_version", "encoder", "running_on", "videos"}
+    assert told["encoder"] == "clamr"
+    assert told["running_on"] == "cuda:0, bfloat16, attention sdpa"
     assert told["videos"] == [
         {"path": "a.mp4", "video_id": "a" * 16, "status": "resumed", "clips": 12, "seconds": 3.5,
          "error": None},

@@ -33,6 +33,18 @@ def test_an_encoder_that_does_not_look_at_the_pictures_is_said_to_be_so() -> Non
     )
 
 
+def test_where_an_encoder_other_than_mini_runs_is_said() -> None:
+    def header(encoder: str) -> str:
+        answer = replace(make_answer(), encoder=encoder)
+        where = "cuda:0, bfloat16, attention sdpa"
+        return answer_lines(answer, RECORDS, reads_frames=True, show_all=False, running_on=where)[
+            0
+        ].plain
+
+    assert header("clamr").startswith("encoder clamr (cuda:0, bfloat16, attention sdpa) · speech")
+    assert header("mini").startswith("encoder mini · speech")
+
+
 def test_all_shows_the_weaker_moments_and_hides_nothing() -> None:
     shown = lines(make_answer(), show_all=True)
     assert len(shown) == 2 + 1 + 3 + 1

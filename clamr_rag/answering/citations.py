@@ -17,14 +17,16 @@ def resolve(
     abstain_below: float,
     encoder: str,
     answerer: str,
+    answerer_reason: str | None = None,
     timings_seconds: Mapping[str, float],
 ) -> Answer:
     """Turns quotes into citations whose clip, file and times come from the index.
 
-    A draft without quotes, or of less confidence than the threshold, becomes an abstention: it
+    A draft that declines, or of less confidence than the threshold, becomes an abstention: it
     says and cites nothing; what came nearest is among the clips.
     """
-    abstained = not draft.quotes or draft.confidence < abstain_below
+    reason = _why_not(draft, abstain_below)
+    abstained = reason is not None
     return Answer(
         question=prompt.question,
         text=NOT_FOUND if abstained else draft.text,
@@ -36,7 +38,22 @@ def resolve(
         citations=() if abstained else _citations(prompt, draft),
         clips=prompt.clips,
         timings_seconds=timings_seconds,
+        answerer_reason=answerer_reason,
+        reason=reason,
+        statements=() if abstained else draft.statements,
+        notes=draft.notes,
     )
+
+
+def _why_not(draft: Draft, abstain_below: float) -> str | None:
+    """Why the draft is no answer, None if it is one."""
+    if draft.declined:
+        return draft.declined
+    if not draft.quotes and draft.choice is None:
+        return "nothing was found to answer from"
+    if draft.confidence < abstain_below:
+        return f"confidence {draft.confidence:.2f} is below {abstain_below:g}"
+    return None
 
 
 def _citations(prompt: Prompt, draft: Draft) -> tuple[Citation, ...]:
@@ -44,12 +61,12 @@ def _citations(prompt: Prompt, draft: Draft) -> tuple[Citation, ...]:
 
 
 def _citation(prompt: Prompt, quote: Quote, index: int) -> Citation:
-    found = prompt.clips[quote.clip_number]
+    video = prompt.video(quote.clip.video_id)
     return Citation(
         index=index,
-        clip_id=found.clip.clip_id,
-        video_id=found.video.video_id,
-        video_path=found.video.path,
+        clip_id=quote.clip.clip_id,
+        video_id=video.video_id,
+        video_path=video.path,
         span=quote.span,
         modality=quote.modality,
         text=quote.text,

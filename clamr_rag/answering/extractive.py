@@ -16,8 +16,9 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from clamr_rag.answering import Draft, Prompt, Quote
-from clamr_rag.answering.passages import passages
+from clamr_rag.answering import Draft, OnText, Prompt, Quote
+from clamr_rag.answering.passages import Passage, passages
+from clamr_rag.answering.suspicion import reads_like_instruction, suspicion_note
 from clamr_rag.encoder import Encoder
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, FloatArray, Modality, MultiVector
 
@@ -45,8 +46,18 @@ _LEADS = {Modality.ASR: "Said", Modality.OCR: "On screen", Modality.DESCRIPTION:
 class _Scored:
     """A passage and its best cosine per query token, ``(T,)``."""
 
-    quote: Quote
+    passage: Passage
     token_cosines: FloatArray
+
+    @property
+    def similarity(self) -> float:
+        """Mean over the query tokens."""
+        return float(self.token_cosines.mean())
+
+    def quote(self) -> Quote:
+        """The passage as a draft quotes it."""
+        passage = self.passage
+        return Quote(passage.clip, passage.modality, passage.text, passage.span, self.similarity)
 
 
 class ExtractiveGenerator:
@@ -57,9 +68,29 @@ class ExtractiveGenerator:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
-    def generate(self, prompt: Prompt) -> Draft:
-        """Quotes one to three passages of the prompt's clips, or picks a choice by them."""
-        found = [p for i, clip in enumerate(prompt.clips) for p in passages(clip.clip, i)]
+    def generate(self, prompt: Prompt, on_text: OnText | None = None) -> Draft:
+        """Quotes one to three passages of the prompt's clips, or picks a choice by them.
+
+        Passages that read like an instruction to a machine are noted and never quoted.
+        """
+        draft = self._draft(prompt)
+        if on_text and draft.quotes:
+            on_text(draft.text)
+        return draft
+
+    def _draft(self, prompt: Prompt) -> Draft:
+        everything = [passage for found in prompt.clips for passage in passages(found.clip)]
+        sound: list[Passage] = []
+        notes: dict[str, None] = {}
+        for passage in everything:
+            if reads_like_instruction(passage.text):
+                title = prompt.video(passage.clip.video_id).title
+                notes[suspicion_note(passage, title)] = None
+            else:
+                sound.append(passage)
+        return replace(self._answered(prompt, sound), notes=tuple(notes))
+
+    def _answered(self, prompt: Prompt, found: list[Passage]) -> Draft:
         if not found:
             return Draft((), "", 0.0)
         found = _fewest(_without_repeats(found), prompt.question)
@@ -72,9 +103,9 @@ class ExtractiveGenerator:
         confidence = _confidence(quotes)
         if prompt.choices:
             return self._choose(prompt, found, vectors, scored, confidence)
-        return Draft(tuple(q.quote for q in quotes), _sentence(quotes), confidence)
+        return Draft(tuple(each.quote() for each in quotes), _sentence(quotes), confidence)
 
-    def _encode(self, found: Sequence[Quote]) -> list[MultiVector]:
+    def _encode(self, found: Sequence[Passage]) -> list[MultiVector]:
         """Encodes passages in batches of like length, and returns them in their own order."""
         order = sorted(range(len(found)), key=lambda number: len(found[number].text))
         vectors: dict[int, MultiVector] = {}
@@ -87,30 +118,33 @@ class ExtractiveGenerator:
     def _choose(
         self,
         prompt: Prompt,
-        found: Sequence[Quote],
+        found: Sequence[Passage],
         vectors: Sequence[MultiVector],
         scored: Sequence[_Scored],
         confidence: float,
     ) -> Draft:
         """Picks the option that stands in the passages which match the question."""
-        by_text = {entry.quote.text: entry for entry in scored}
-        best: tuple[float, int, Quote] | None = None
+        by_text = {entry.passage.text: entry for entry in scored}
+        best: tuple[float, int, _Scored] | None = None
         for number, choice in enumerate(prompt.choices):
             for entry in _scored(self._encoder.encode_query(choice), found, vectors):
-                if entry.quote.text not in by_text:
+                if entry.passage.text not in by_text:
                     continue  # it only repeats the question
-                question_score = by_text[entry.quote.text].quote.similarity
-                support = entry.quote.similarity + 2 * question_score
+                asked = by_text[entry.passage.text]
+                support = entry.similarity + 2 * asked.similarity
                 if best is None or support > best[0]:
-                    best = support, number, by_text[entry.quote.text].quote
+                    best = support, number, asked
         assert best is not None, "a choice is scored against at least one passage"
-        _, number, quote = best
+        _, number, chosen = best
+        passage = chosen.passage
         letter = ascii_uppercase[number]
-        text = f"{letter}) {prompt.choices[number]}. {_LEADS[quote.modality]}: “{quote.text}” [1]"
-        return Draft((quote,), text, confidence, choice=letter)
+        text = (
+            f"{letter}) {prompt.choices[number]}. {_LEADS[passage.modality]}: “{passage.text}” [1]"
+        )
+        return Draft((chosen.quote(),), text, confidence, choice=letter)
 
 
-def _passage_input(passage: Quote) -> ClipInput:
+def _passage_input(passage: Passage) -> ClipInput:
     return ClipInput(
         ocr=passage.text if passage.modality == Modality.OCR else None,
         asr=passage.text if passage.modality == Modality.ASR else None,
@@ -118,30 +152,30 @@ def _passage_input(passage: Quote) -> ClipInput:
     )
 
 
-def _without_repeats(found: Sequence[Quote]) -> list[Quote]:
+def _without_repeats(found: Sequence[Passage]) -> list[Passage]:
     """Keeps the first of passages with the same words (a title stands in every clip)."""
-    first: dict[str, Quote] = {}
+    first: dict[str, Passage] = {}
     for passage in found:
         first.setdefault(passage.text, passage)
     return list(first.values())
 
 
-def _fewest(found: list[Quote], question: str) -> list[Quote]:
+def _fewest(found: list[Passage], question: str) -> list[Passage]:
     """Drops the passages with the fewest words of the question where there are too many."""
     asked = _words(question)
-    return sorted(found, key=lambda quote: -len(_words(quote.text) & asked))[:_MAX_PASSAGES]
+    return sorted(found, key=lambda passage: -len(_words(passage.text) & asked))[:_MAX_PASSAGES]
 
 
 def _scored(
-    query: MultiVector, found: Sequence[Quote], vectors: Sequence[MultiVector]
+    query: MultiVector, found: Sequence[Passage], vectors: Sequence[MultiVector]
 ) -> list[_Scored]:
     """Passages with their score, best first; passages without any token are left out."""
     entries = []
     for passage, vector in zip(found, vectors, strict=True):
         if len(vector):
             cosines = (query.vectors @ vector.vectors.T).max(axis=1)
-            entries.append(_rescored(_Scored(passage, cosines), cosines))
-    return sorted(entries, key=lambda entry: -entry.quote.similarity)
+            entries.append(_Scored(passage, cosines))
+    return sorted(entries, key=lambda entry: -entry.similarity)
 
 
 def _with_context(question: str, scored: Sequence[_Scored]) -> list[_Scored]:
@@ -150,19 +184,22 @@ def _with_context(question: str, scored: Sequence[_Scored]) -> list[_Scored]:
     If nothing else is left they stay: then they are all there is to show.
     """
     asked = _words(question)
-    echoes = [entry for entry in scored if _words(entry.quote.text, entry.quote.modality) <= asked]
+    echoes = [
+        entry for entry in scored if _words(entry.passage.text, entry.passage.modality) <= asked
+    ]
     telling = [entry for entry in scored if entry not in echoes]
-    context: dict[int, FloatArray] = {}
+    context: dict[str, FloatArray] = {}
     for echo in echoes:
-        known = context.get(echo.quote.clip_number, np.float32(0.0))
-        context[echo.quote.clip_number] = np.maximum(known, _CONTEXT_SHARE * echo.token_cosines)
+        clip_id = echo.passage.clip.clip_id
+        known = context.get(clip_id, np.float32(0.0))
+        context[clip_id] = np.maximum(known, _CONTEXT_SHARE * echo.token_cosines)
     credited = [
-        _rescored(entry, np.maximum(entry.token_cosines, context[entry.quote.clip_number]))
-        if entry.quote.clip_number in context
+        replace(entry, token_cosines=np.maximum(entry.token_cosines, context[clip_id]))
+        if (clip_id := entry.passage.clip.clip_id) in context
         else entry
         for entry in telling
     ]
-    return sorted(credited or echoes, key=lambda entry: -entry.quote.similarity)
+    return sorted(credited or echoes, key=lambda entry: -entry.similarity)
 
 
 def _words(text: str, modality: Modality = Modality.OTHER) -> set[str]:
@@ -172,17 +209,12 @@ def _words(text: str, modality: Modality = Modality.OTHER) -> set[str]:
     return set(re.findall(r"\w+", text.lower()))
 
 
-def _rescored(entry: _Scored, token_cosines: FloatArray) -> _Scored:
-    similarity = float(token_cosines.mean())
-    return _Scored(replace(entry.quote, similarity=similarity), token_cosines)
-
-
 def _cover(scored: Sequence[_Scored]) -> list[_Scored]:
     """The best passage, then those that match words of the question not matched so far."""
     chosen = [scored[0]]
     covered = scored[0].token_cosines
     for entry in scored[1:]:
-        if len(chosen) == _MAX_QUOTES or entry.quote.similarity < _MIN_QUOTE_SCORE:
+        if len(chosen) == _MAX_QUOTES or entry.similarity < _MIN_QUOTE_SCORE:
             break
         if float((entry.token_cosines - covered).max()) >= _NEW_WORD_GAIN:
             chosen.append(entry)
@@ -198,7 +230,7 @@ def _confidence(quotes: Sequence[_Scored]) -> float:
 
 def _sentence(quotes: Sequence[_Scored]) -> str:
     parts = [
-        f"{_LEADS[entry.quote.modality]}: “{entry.quote.text}” [{number}]"
+        f"{_LEADS[entry.passage.modality]}: “{entry.passage.text}” [{number}]"
         for number, entry in enumerate(quotes, start=1)
     ]
     return "; ".join(parts) + "."

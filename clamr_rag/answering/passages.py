@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
-from clamr_rag.answering import Quote
+from clamr_rag.answering.sentences import SENTENCE_END
 from clamr_rag.types import Clip, Cue, Modality, TimeSpan
 
-_SENTENCE_END = re.compile(
-    r"(?<!\b(?:Mr|Ms|Dr|St|No|vs))(?<!\bMrs)(?<!\bProf)(?<!\b[A-Z])"  # a title or an initial
-    r"[.!?…。！？][\"'”’)\]]*(?=\s|$)"
-)
 _LONGEST_SENTENCE_SECONDS = 20.0
 _SHORTEST_SECONDS = 1.0
 
 
-def passages(clip: Clip, clip_number: int) -> list[Quote]:
-    """Returns every sentence said, line shown and metadata line of a clip, with similarity 0.
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One sentence said, line shown or metadata line of a clip."""
+
+    clip: Clip
+    modality: Modality
+    text: str
+    span: TimeSpan
+    """When it is said, shown, or what time the metadata line speaks of."""
+
+
+def passages(clip: Clip) -> list[Passage]:
+    """Returns every sentence said, line shown and metadata line of a clip.
 
     Texts are those of the clip, character for character, but for line breaks.
     """
@@ -29,7 +36,7 @@ def passages(clip: Clip, clip_number: int) -> list[Quote]:
     ]
     told = [(Modality.DESCRIPTION, line.text, line.span or clip.span) for line in clip.metadata]
     return [
-        Quote(clip_number, modality, text, _within(clip.span, span, modality), 0.0)
+        Passage(clip, modality, text, _within(clip.span, span, modality))
         for modality, text, span in [*said, *shown, *told]
     ]
 
@@ -69,7 +76,7 @@ def _parts(cue: Cue) -> list[tuple[str, TimeSpan, bool]]:
     text = " ".join(cue.text.split())
     if not text:
         return []
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    ends = [match.end() for match in SENTENCE_END.finditer(text)]
     cuts = [0, *ends] if ends and ends[-1] == len(text) else [0, *ends, len(text)]
     seconds_per_character = (cue.stop_seconds - cue.start_seconds) / len(text)
     times = [cue.start_seconds + cut * seconds_per_character for cut in cuts]

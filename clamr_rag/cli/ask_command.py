@@ -10,10 +10,11 @@ from clamr_rag.cli import exits
 from clamr_rag.cli.indexing import open_for, resolve_videos
 from clamr_rag.cli.invocation import Invocation
 from clamr_rag.cli.paths import is_there
-from clamr_rag.errors import UsageError
+from clamr_rag.errors import AnswererError, UsageError
 
 if TYPE_CHECKING:
     from clamr_rag.library import VideoLibrary
+    from clamr_rag.types import Answer
 
 Words = Annotated[
     list[str],
@@ -36,30 +37,77 @@ def ask(
     show_all: Annotated[
         bool, typer.Option("--all", help="Also show the weaker moments that were found.")
     ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print a model's answer while it is written.")
+    ] = False,
 ) -> int:
     """Answer a question from videos, with citations.
 
     A file that is not in the library yet is indexed first, once.
     """
+    if stream and invocation.switches.json:
+        raise UsageError("--stream with --json", allowed="one of them")
     references, question = split_words(words)
     choices = _checked_choices(choice)
     with open_for(invocation, references) as library:
         video_ids = resolve_videos(invocation, library, references)
-        answer = library.ask(question, choices=choices, videos=video_ids)
-        if invocation.switches.json:
-            from clamr_rag.cli.json_output import ask_json
-
-            invocation.terminal.say_json(ask_json(answer))
-        else:
-            from clamr_rag.cli.render import answer_lines
-
-            records = {record.video.video_id: record for record in library.videos()}
-            invocation.terminal.say(
-                *answer_lines(
-                    answer, records, reads_frames=_reads_frames(library), show_all=show_all
-                )
-            )
+        say_piece = invocation.terminal.say_piece if stream else None
+        try:
+            answer = library.ask(question, choices=choices, videos=video_ids, on_text=say_piece)
+        except AnswererError as error:
+            # Searching went well: what it found is not lost with the answer.
+            _say_clips_of(error, invocation, library, question)
+            raise
+        if stream:
+            invocation.terminal.say("")
+        _say_answer(answer, invocation, library, show_all=show_all, streamed=stream)
     return _exit_code(invocation, found=not answer.abstained)
+
+
+def _say_answer(
+    answer: Answer, invocation: Invocation, library: VideoLibrary, *, show_all: bool, streamed: bool
+) -> None:
+    encoder = library.encoder
+    if invocation.switches.json:
+        from clamr_rag.cli.json_output import ask_json
+
+        invocation.terminal.say_json(ask_json(answer, running_on=encoder.running_on))
+        return
+    from clamr_rag.cli.render import answer_lines
+
+    # A reader may find in the clips what the model did not.
+    declined = answer.abstained and answer.answerer != "extractive"
+    lines = answer_lines(
+        answer,
+        {record.video.video_id: record for record in library.videos()},
+        reads_frames=_reads_frames(library),
+        show_all=show_all or declined,
+        running_on=encoder.running_on,
+        streamed=streamed,
+    )
+    invocation.terminal.say(*lines)
+    if answer.reason:
+        invocation.terminal.note(f"no answer: {answer.reason}")
+    for note in answer.notes:
+        invocation.terminal.note(note)
+
+
+def _say_clips_of(
+    error: AnswererError, invocation: Invocation, library: VideoLibrary, question: str
+) -> None:
+    """Shows the clips that were found although they were not answered from."""
+    encoder = library.encoder
+    if invocation.switches.json:
+        from clamr_rag.cli.json_output import ask_failed_json
+
+        told = ask_failed_json(
+            question, error, encoder=encoder.name, running_on=encoder.running_on
+        )
+        invocation.terminal.say_json(told)
+    else:
+        from clamr_rag.cli.render import clip_lines
+
+        invocation.terminal.say(*clip_lines(error.clips))
 
 
 def search(invocation: Invocation, words: Words) -> int:
@@ -68,10 +116,13 @@ def search(invocation: Invocation, words: Words) -> int:
     with open_for(invocation, references) as library:
         video_ids = resolve_videos(invocation, library, references)
         clips = library.search(question, videos=video_ids)
+        encoder = library.encoder
     if invocation.switches.json:
         from clamr_rag.cli.json_output import search_json
 
-        invocation.terminal.say_json(search_json(question, clips))
+        invocation.terminal.say_json(
+            search_json(question, clips, encoder=encoder.name, running_on=encoder.running_on)
+        )
     else:
         from clamr_rag.cli.render import clip_lines
 

@@ -20,6 +20,7 @@ from clamr_rag.cli.render import counted
 from clamr_rag.errors import ClamrError, ExtractionError, MediaError, OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
+    from clamr_rag.encoder import Encoder
     from clamr_rag.ingest import VideoReport
     from clamr_rag.library import VideoLibrary
 
@@ -96,6 +97,7 @@ class _Batch:
         self._abort_on_error = abort_on_error
         self._outcomes: list[Outcome] = []
         self._first_error: ClamrError | None = None
+        self._encoder: Encoder | None = None
 
     def run(self, library: VideoLibrary, files: Sequence[Path]) -> None:
         """Adds one file after the other."""
@@ -110,7 +112,9 @@ class _Batch:
         if self._invocation.switches.json:
             from clamr_rag.cli.json_output import index_json
 
-            terminal.say_json(index_json(self._outcomes))
+            name = self._encoder.name if self._encoder else None
+            running_on = self._encoder.running_on if self._encoder else None
+            terminal.say_json(index_json(self._outcomes, encoder=name, running_on=running_on))
             return
         failed = sum(outcome.report is None for outcome in self._outcomes)
         if len(self._outcomes) > 1:
@@ -127,7 +131,14 @@ class _Batch:
         started = time.monotonic()
         try:
             _refuse_folder(file)
-            report = add_video(self._invocation, library, file, force=self._force)
+            report = add_video(
+                self._invocation,
+                library,
+                file,
+                force=self._force,
+                on_start=lambda: self._say_encoder(library.encoder),
+            )
+            self._encoder = library.encoder
         except ClamrError as error:
             self._first_error = self._first_error or error
             elapsed = time.monotonic() - started
@@ -141,6 +152,12 @@ class _Batch:
             self._invocation.terminal.say(
                 f"{report.video_id[:8]}  {report.status:<9}  {report.num_clips:>5} clips  {file}"
             )
+
+    def _say_encoder(self, encoder: Encoder) -> None:
+        """Says once, before the first progress, with what the videos are read."""
+        if self._encoder is None:
+            self._encoder = encoder
+            self._invocation.terminal.note(f"encoder {encoder.name} on {encoder.running_on}")
 
 
 def _refuse_folder(path: Path) -> None:

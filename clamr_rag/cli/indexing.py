@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +30,11 @@ def add_video(
     *,
     force: bool = False,
     any_options: bool = False,
+    on_start: Callable[[], None] = lambda: None,
 ) -> VideoReport:
     """Adds one file, telling how far it is; the first Ctrl-C keeps everything that is finished.
+
+    ``on_start`` is called when there turns out to be something to do.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the next call goes on from there.
@@ -40,9 +44,12 @@ def add_video(
     view = make_view(invocation.switches.progress, terminal)
     known = known_of_file(library.store, path)
     reasons = ["its options or subtitles have changed"] if _is_indexed(known) else []
+    starting = [on_start]
     with GracefulInterrupt() as interrupt, closing(view):
 
         def on_progress(progress: Progress) -> None:
+            if starting:
+                starting.pop()()
             if reasons and not force:
                 terminal.note(f"indexing {path.name} again: {reasons.pop()}")
             view.show(progress)

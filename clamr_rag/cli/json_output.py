@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clamr_rag.types import Answer, Citation, Evidence, Modality, ScoredClip
+from clamr_rag.errors import AnswererError
+from clamr_rag.types import Answer, Citation, Evidence, Modality, ScoredClip, Statement
 
 if TYPE_CHECKING:
     from clamr_rag.cli.index_command import Outcome
@@ -22,8 +23,8 @@ SCHEMA_VERSION = 1
 _ALWAYS_SCORED = (Modality.VIDEO, Modality.OCR, Modality.ASR, Modality.DESCRIPTION)
 
 
-def ask_json(answer: Answer) -> str:
-    """``ask --json``."""
+def ask_json(answer: Answer, *, running_on: str | None = None) -> str:
+    """``ask --json``; ``running_on`` is where and how the encoder computes."""
     return _dumps(
         question=answer.question,
         answer=answer.text,
@@ -31,21 +32,52 @@ def ask_json(answer: Answer) -> str:
         abstained=answer.abstained,
         confidence=_number(answer.confidence),
         encoder=answer.encoder,
+        running_on=running_on,
         answerer=answer.answerer,
+        answerer_reason=answer.answerer_reason,
+        reason=answer.reason,
         citations=[_citation(citation) for citation in answer.citations],
+        statements=[_statement(statement) for statement in answer.statements],
         clips=[_clip(clip) for clip in answer.clips],
+        notes=list(answer.notes),
         timings={name: _number(seconds) for name, seconds in answer.timings_seconds.items()},
     )
 
 
-def search_json(query: str, clips: Sequence[ScoredClip]) -> str:
-    """``search --json``."""
-    return _dumps(query=query, clips=[_clip(clip) for clip in clips])
-
-
-def index_json(outcomes: Sequence[Outcome]) -> str:
-    """``index --json``; ``seconds`` is how long it took."""
+def ask_failed_json(
+    question: str, error: AnswererError, *, encoder: str, running_on: str | None
+) -> str:
+    """``ask --json`` where clips were found and the answerer failed: an answer of null."""
     return _dumps(
+        question=question,
+        answer=None,
+        error=str(error),
+        encoder=encoder,
+        running_on=running_on,
+        clips=[_clip(clip) for clip in error.clips],
+    )
+
+
+def search_json(
+    query: str,
+    clips: Sequence[ScoredClip],
+    *,
+    encoder: str | None = None,
+    running_on: str | None = None,
+) -> str:
+    """``search --json``."""
+    return _dumps(
+        query=query, encoder=encoder, running_on=running_on, clips=[_clip(clip) for clip in clips]
+    )
+
+
+def index_json(
+    outcomes: Sequence[Outcome], *, encoder: str | None = None, running_on: str | None = None
+) -> str:
+    """``index --json``; ``seconds`` is how long it took, encoder is null if none was loaded."""
+    return _dumps(
+        encoder=encoder,
+        running_on=running_on,
         videos=[
             {
                 "path": outcome.path,
@@ -56,7 +88,7 @@ def index_json(outcomes: Sequence[Outcome]) -> str:
                 "error": outcome.error,
             }
             for outcome in outcomes
-        ]
+        ],
     )
 
 
@@ -154,6 +186,14 @@ def _citation(citation: Citation) -> dict[str, Any]:
         "stop_seconds": _number(citation.span.stop_seconds),
         "modality": _name(citation.modality),
         "text": citation.text,
+    }
+
+
+def _statement(statement: Statement) -> dict[str, Any]:
+    return {
+        "text": statement.text,
+        "citations": list(statement.citations),
+        "support": statement.support,
     }
 
 

@@ -38,6 +38,8 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         "--chroma-url": "search.chroma_url",
         "--num-candidates": "search.num_candidates",
         "--answerer": "answer.answerer",
+        "--base-url": "answer.base_url",
+        "--frames": "answer.frames",
         "--abstain-below": "answer.abstain_below",
     }
 )

@@ -38,7 +38,13 @@ def span_text(span: TimeSpan) -> str:
 
 
 def answer_lines(
-    answer: Answer, records: Mapping[str, VideoRecord], *, reads_frames: bool, show_all: bool
+    answer: Answer,
+    records: Mapping[str, VideoRecord],
+    *,
+    reads_frames: bool,
+    show_all: bool,
+    running_on: str | None = None,
+    streamed: bool = False,
 ) -> list[Text]:
     """The answer as in the README: where from, the answer, its evidence, what to do next.
 
@@ -47,11 +53,19 @@ def answer_lines(
         records: The library's videos by id.
         reads_frames: Whether the encoder looks at pictures; said if not.
         show_all: Also the moments that were found but not cited.
+        running_on: Where and how the encoder computes; not said of `mini`, which has one way.
+        streamed: The answer itself has been printed while it was written.
     """
     # What a declined answer would have been taken from is no evidence of anything.
     citations = () if answer.abstained else answer.citations
     names = _video_names([citation.video_path for citation in citations])
-    lines = [_header(answer, records, reads_frames=reads_frames), _answer_text(answer)]
+    header = _header(answer, records, reads_frames=reads_frames, running_on=running_on)
+    if not streamed:
+        lines = [header, _answer_text(answer)]
+    elif answer.abstained:
+        lines = [_answer_text(answer), header]
+    else:
+        lines = [*_unsupported(answer), header]
     for citation in citations:
         lines.append(
             _evidence_line(
@@ -67,6 +81,8 @@ def answer_lines(
     weaker = [clip for clip in answer.clips if clip.clip.clip_id not in cited]
     if show_all:
         lines += clip_lines(weaker)
+    if any(statement.support == "none" for statement in answer.statements):
+        lines.append(Text("  [?] nothing in the evidence bears this out", style="yellow"))
     return lines + _footer(citations, 0 if show_all else len(weaker))
 
 
@@ -146,17 +162,25 @@ def _file_facts(info: MediaInfo) -> list[tuple[str, str]]:
     return facts
 
 
-def _header(answer: Answer, records: Mapping[str, VideoRecord], *, reads_frames: bool) -> Text:
+def _header(
+    answer: Answer,
+    records: Mapping[str, VideoRecord],
+    *,
+    reads_frames: bool,
+    running_on: str | None,
+) -> Text:
     """Which parts made the answer, from the videos it was taken from."""
     ids = [c.video_id for c in answer.citations] or [c.video.video_id for c in answer.clips]
     used = [records[video_id] for video_id in dict.fromkeys(ids) if video_id in records]
     speech = _joined(record.speech_source for record in used)
     screen = _joined(record.screen_text_source for record in used)
+    place = f" ({running_on})" if running_on and answer.encoder != "mini" else ""
     parts = [
-        f"encoder {answer.encoder}",
+        f"encoder {answer.encoder}{place}",
         f"speech {speech}" if speech.startswith("none") else f"speech from {speech}",
         f"screen text {screen}",
-        f"answered by {answer.answerer}",
+        f"answered by {answer.answerer}"
+        + (f" ({answer.answerer_reason})" if answer.answerer_reason else ""),
     ]
     if not reads_frames:
         parts.append(f"{answer.encoder} does not look at the pictures")
@@ -171,6 +195,15 @@ def _joined(sources: Iterable[str | None]) -> str:
 
 def _answer_text(answer: Answer) -> Text:
     return Text(one_line(answer.text, 4000), style="yellow" if answer.abstained else "bold")
+
+
+def _unsupported(answer: Answer) -> list[Text]:
+    """The sentences that could not be marked while they were streamed."""
+    return [
+        Text(f"  [?] {one_line(statement.text)}", style="yellow")
+        for statement in answer.statements
+        if statement.support == "none"
+    ]
 
 
 def _evidence_line(

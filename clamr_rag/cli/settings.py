@@ -134,8 +134,9 @@ def field_of(stage: str, name: str) -> FieldInfo:
 
 
 def allowed_words(field: FieldInfo) -> tuple[str, ...]:
-    """The words that an option takes; empty where any text or number may stand."""
-    return tuple(word for word in get_args(field.annotation) if isinstance(word, str))
+    """The words that an option takes, or their forms; empty where any text or number may stand."""
+    words = [word for word in get_args(field.annotation) if isinstance(word, str)]
+    return tuple(words or map(str, field.examples or ()))
 
 
 def parse_assignment(text: str) -> Setting:

@@ -87,6 +87,11 @@ class Terminal:
         for line in lines:
             self.out.print(line if isinstance(line, Text) else Text(safe(line)))
 
+    def say_piece(self, text: str) -> None:
+        """Prints a part of a text that is still being written; line breaks stay."""
+        self.out.file.write("\n".join(map(safe, text.split("\n"))))
+        self.out.file.flush()
+
     def say_json(self, text: str) -> None:
         """Prints data for a program as it is; it must be ASCII."""
         self.out.file.write(text + "\n")

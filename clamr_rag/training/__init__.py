@@ -1,0 +1,1 @@
+"""Modality-aware contrastive training of late-interaction encoders."""
