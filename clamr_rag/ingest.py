@@ -7,12 +7,12 @@ a run that was killed goes on where it stopped and ends with the same clips as a
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -21,7 +21,13 @@ from pydantic import TypeAdapter
 from clamr_rag import media
 from clamr_rag.config import Options
 from clamr_rag.encoder import Encoder
-from clamr_rag.encoder.inputs import clip_input
+from clamr_rag.encoder.clip_batches import (
+    WINDOW_BATCHES,
+    in_time,
+    keep_pending,
+    plan_windows,
+)
+from clamr_rag.encoder.clip_reading import read_clips
 from clamr_rag.encoder.pooling import pool
 from clamr_rag.errors import ExtractionError, LibraryLockedError, MediaError
 from clamr_rag.extraction import TextRecognizer, Transcriber
@@ -43,17 +49,15 @@ from clamr_rag.segmentation.clips import make_clips
 from clamr_rag.types import (
     Clip,
     ClipInput,
-    Frame,
     MetadataLine,
     Modality,
-    TimeSpan,
     Transcript,
     Video,
 )
 
 Stage = Literal["speech", "screen", "clips"]
-_CLIP_SIDE_PIXELS = 768
-"""Frames for an encoder, which scales them down further."""
+_CALL_SECONDS = 10.0
+"""Longest call of an encoder that gets more than one batch; its clips are stored after it."""
 _STAGES: tuple[Stage, ...] = ("speech", "screen", "clips")
 T = TypeVar("T")
 
@@ -170,6 +174,7 @@ class Indexing:
         self._options = options
         self._on_progress = on_progress
         self._warnings: list[str] = []
+        self._batches_per_call = 1
         self.video_id = video_id_of(path)
         self._sidecars = media.find_sidecars(path)
 
@@ -386,58 +391,51 @@ class Indexing:
         return make_clips(self.video_id, spans, transcript.cues, screen.lines, metadata)
 
     def _encode_clips(self) -> None:
-        """Encodes the clips that have no vectors yet; a batch lasts as a whole or not at all."""
-        pending = self._store.pending_clips(self.video_id)
-        total = len(self._store.clips(self.video_id))
-        done = total - len(pending)
-        inputs = self._clip_inputs(pending)
-        size = self._options.encoder.batch_clips
-        for start in range(0, len(pending), size):
-            clips = pending[start : start + size]
-            vectors = self._encoder.encode_clips(list(islice(inputs, len(clips))))
-            pooled = [pool(v, self._options.index.vectors_per_clip) for v in vectors]
-            self._store.put_vectors(
-                self.video_id,
-                [(clip.clip_id, v) for clip, v in zip(clips, pooled, strict=True)],
-                codec=self._options.index.codec,
-            )
-            done += len(clips)
-            self._tell("clips", done, total, "clips")
+        """Encodes the clips that have no vectors yet; a call's clips last all or not at all."""
+        options, hears = self._options.encoder, Modality.AUDIO in self._senses
+        pending = {clip.clip_id for clip in self._store.pending_clips(self.video_id)}
+        planned = self._store.clips(self.video_id)
+        windows = [
+            keep_pending(window, pending) for window in plan_windows(planned, options, hears=hears)
+        ]
+        done = len(planned) - len(pending)
+        clips = [clip for window in windows for clip in in_time(window)]
+        inputs = read_clips(self._path, clips, self._senses, options, self._options.media)
+        for window in windows:
+            read = {clip.clip_id: next(inputs) for clip in in_time(window)}
+            while window:
+                count = self._batches_per_call
+                done += self._encode_call(
+                    [clip for batch in window[:count] for clip in batch], read
+                )
+                window = window[count:]
+                self._tell("clips", done, len(planned), "clips")
 
-    def _clip_inputs(self, clips: Sequence[Clip]) -> Iterator[ClipInput]:
-        """Reads what the encoder reads of each clip: one more pass if it looks at frames."""
-        looks = Modality.VIDEO in self._encoder.reads and self._info.video is not None
-        hears = Modality.AUDIO in self._encoder.reads and bool(self._info.audio_tracks)
-        wanted = [self._frame_seconds(clip) if looks else [] for clip in clips]
-        frames: Iterator[Frame] = iter(())
-        if looks:
-            frames = media.iter_frames(
-                self._path,
-                [second for seconds in wanted for second in seconds],
-                self._options.media,
-                max_side=_CLIP_SIDE_PIXELS,
-            )
-        for clip, seconds in zip(clips, wanted, strict=True):
-            read = clip_input(clip, list(islice(frames, len(seconds))))
-            yield self._with_sound(read, clip.span) if hears else read
+    def _encode_call(self, clips: Sequence[Clip], read: dict[str, ClipInput]) -> int:
+        """Encodes and stores some clips of a window; returns how many.
 
-    def _frame_seconds(self, clip: Clip) -> list[float]:
-        """Evenly spread seconds, each in the middle of its share of the clip."""
-        count = self._options.encoder.max_frames
-        step = clip.span.duration_seconds / count
-        return [clip.span.start_seconds + (number + 0.5) * step for number in range(count)]
+        An encoder that looks prepares one batch while it works on another, so it gets several,
+        but no more than it can do before a person would wonder: what is in work can be lost.
+        """
+        started = time.monotonic()
+        vectors = self._encoder.encode_clips([read.pop(clip.clip_id) for clip in clips])
+        if Modality.VIDEO in self._senses:
+            batches = math.ceil(len(clips) / self._options.encoder.batch_clips)
+            seconds_per_batch = (time.monotonic() - started) / batches
+            fitting = int(_CALL_SECONDS / max(seconds_per_batch, 1e-6))
+            self._batches_per_call = min(max(fitting, 1), WINDOW_BATCHES)
+        index = self._options.index
+        pooled = [pool(v, index.vectors_per_clip, index.pooling) for v in vectors]
+        pairs = [(clip.clip_id, v) for clip, v in zip(clips, pooled, strict=True)]
+        self._store.put_vectors(self.video_id, pairs, codec=index.codec)
+        return len(clips)
 
-    def _with_sound(self, read: ClipInput, span: TimeSpan) -> ClipInput:
-        windows = media.iter_audio(
-            self._path,
-            window_seconds=span.duration_seconds,
-            start_seconds=span.start_seconds,
-            options=self._options.media,
-        )
-        window = next(windows, None)
-        if window is None:
-            return read
-        return replace(read, audio=window.samples, audio_start_seconds=window.start_seconds)
+    @cached_property
+    def _senses(self) -> frozenset[Modality]:
+        """What the encoder reads beside texts, and the file has."""
+        there = {Modality.VIDEO} if self._info.video else set()
+        there |= {Modality.AUDIO} if self._info.audio_tracks else set()
+        return self._encoder.reads & there
 
     # --- the journal
 

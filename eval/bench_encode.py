@@ -4,106 +4,80 @@
 
 The released way is what the authors' code does (shared/research/clamr.md §4): few clips at a time,
 each padded on the left to 2048 tokens, logits of all tokens computed and thrown away, transformers'
-own vision tower. Both ways run the same weights on the same sequences in the same process, and the
-vectors are compared. Useful work (no padding, no logits) over the time, over the rate of a large
-matrix product in the same run, is the share of the device's peak.
+own vision tower. Both ways run the same weights on the same sequences, one after the other, each in
+a process of its own, so that its peak memory is its own; a last process compares the vectors.
+Useful work (no padding, no logits) over the time, over the rate of a large matrix product in the
+same run, is the share of the device's peak. The Omni model has no released way: as shipped it does
+not run (clamr.md §6, B11 and B12a).
+
+Memory is of the whole process on a CPU (program, weights, clips, work), and what torch has
+allocated on a GPU. On a GPU nothing has been measured yet: the ratio of at least 5, the share of a
+GPU's peak, and bfloat16 there (cosine of 0.999 at least) wait for one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import platform
+import resource
 import statistics
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.architecture import weights_on_meta
 from clamr_rag.encoder.backbone import Backbone
-from clamr_rag.encoder.patches import PATCH_VALUES, pixel_values
-from clamr_rag.encoder.processing import ChatTokenizer, ClipProcessor, TokenSequence
-from clamr_rag.encoder.qwen import (
-    QwenEncoder,
-    build_backbone,
-    model_config,
-    model_tokens,
-    weights_on_meta,
-)
-from clamr_rag.types import ClipInput
+from clamr_rag.encoder.devices import Placement, place
+from clamr_rag.encoder.patches import pixel_values
+from clamr_rag.encoder.processing import TokenSequence
+from eval.random_models import SIZES, random_clips, random_config, random_encoder, useful_flops
 
 RELEASED_LENGTH = 2048
-_SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
+_COMPARED_CLIPS = 4
+_PROCESS_FILES = Path("/proc/self")
 
-# config.json of Qwen/Qwen2.5-VL-3B-Instruct, sizes only; a quarter of its widths for CPUs; a
-# miniature for tests.
-_SIZES: dict[str, dict[str, Any]] = {
-    "3b": {
-        "hidden_size": 2048,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 2,
-        "vocab_size": 151936,
-        "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-        "vision_config": {
-            "depth": 32,
-            "hidden_size": 1280,
-            "intermediate_size": 3420,
-            "num_heads": 16,
-            "out_hidden_size": 2048,
-            "fullatt_block_indexes": [7, 15, 23, 31],
-        },
-    },
-    "small": {
-        "hidden_size": 512,
-        "intermediate_size": 2752,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 2,
-        "vocab_size": 37984,
-        "rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]},
-        "vision_config": {
-            "depth": 8,
-            "hidden_size": 320,
-            "intermediate_size": 856,
-            "num_heads": 4,
-            "out_hidden_size": 512,
-            "fullatt_block_indexes": [7],
-        },
-    },
-    "tiny": {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": 512,
-        "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
-        "vision_config": {
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "out_hidden_size": 64,
-            "fullatt_block_indexes": [1],
-        },
-    },
-}
+WayName = Literal["released", "ours", "ours, from frames and text", "ours, omni with sound"]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all ways of a run have in common."""
+
+    config: str
+    device: str
+    dtype: str
+    attention: str
+    num_clips: int
+    repeats: int
+    threads: int
+    """Of torch on a CPU; 0 is its own choice."""
+
+    def settle(self) -> Placement:
+        """Sets the threads of this process and settles where it computes."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        return place(self.device, self.dtype, self.attention)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of encoding, at one batch size."""
+
+    name: WayName
+    batch_clips: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +89,23 @@ class Row:
     clips_per_second: float
     tokens_per_second: float
     """Tokens of clips, padding not counted."""
+    cpu_seconds_per_clip: float
+    """Of all threads of the process: on a shared CPU steadier than the clock, if one thread."""
     peak_memory_bytes: int
-    """On the device; 0 on a CPU."""
+    """Of the process on a CPU, as allocated by torch on a GPU."""
+    rest_memory_bytes: int
+    """The same before the first clip: weights, and on a CPU the program and the clips."""
     share_of_peak: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How near vectors are that should be the same; smallest cosine over all tokens."""
+
+    released: float
+    """Between the two ways' vectors."""
+    float32: float
+    """Between our vectors and the same in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +114,7 @@ class Report:
 
     config: str
     device: str
+    running_on: str
     versions: str
     num_clips: int
     mean_tokens: float
@@ -142,104 +131,135 @@ class Report:
 
 def main() -> None:
     """Runs the benchmark that the command line asks for and prints it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--config", choices=sorted(_SIZES), default="tiny")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=None)
+    parser.add_argument("--dtype", default="auto", help="auto is bfloat16 on a GPU, else float32")
+    parser.add_argument("--attention", default="auto", help="auto (sdpa), eager, flash_attention_2")
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--released-batches", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0, help="of torch on a CPU; 0: its choice")
     parser.add_argument("--json", type=Path, default=None, help="also write the report here")
     arguments = parser.parse_args()
-    dtype = arguments.dtype or ("bfloat16" if arguments.device.startswith("cuda") else "float32")
-    report = run(
+    setting = Setting(
         arguments.config,
-        torch.device(arguments.device),
-        getattr(torch, dtype),
-        num_clips=arguments.clips,
-        released_batches=arguments.released_batches,
-        batches=arguments.batches,
-        repeats=arguments.repeats,
+        arguments.device,
+        arguments.dtype,
+        arguments.attention,
+        arguments.clips,
+        arguments.repeats,
+        arguments.threads,
     )
+    report = run(setting, arguments.released_batches, arguments.batches)
     print(render(report))
     if arguments.json:
         arguments.json.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
 
 
-def run(
-    config_name: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    *,
-    num_clips: int,
-    released_batches: Sequence[int],
-    batches: Sequence[int],
-    repeats: int,
-) -> Report:
-    """Measures both ways on the same clips and weights."""
+def run(setting: Setting, released_batches: Sequence[int], batches: Sequence[int]) -> Report:
+    """Measures all ways on the same clips and weights."""
     import transformers
 
-    config = model_config(_raw_config(config_name), Path(config_name))
-    encoder = random_encoder(config, device, dtype)
-    clips = random_clips(num_clips)
-    sequences = [encoder.processor.clip(clip) for clip in clips]
-    flops = sum(useful_flops(config, sequence) for sequence in sequences)
-    num_tokens = sum(len(sequence) for sequence in sequences)
-    peak_flops = _matrix_flops(device, dtype)
-    released = ReleasedWay(config, encoder.backbone)
-
-    def row(way: str, batch: int, work: Callable[[], object]) -> Row:
-        seconds, memory = _measure(work, device, repeats)
-        return Row(
-            way,
-            batch,
-            num_clips / seconds,
-            num_tokens / seconds,
-            memory,
-            flops / seconds / peak_flops,
-        )
-
-    rows = [
-        *(
-            row("released", n, lambda n=n: _drain(released.encode(sequences, n)))  # type: ignore[misc]
-            for n in released_batches
-        ),
-        *(row("ours", n, lambda n=n: _encode(encoder.backbone, sequences, n)) for n in batches),  # type: ignore[misc]
-    ]
     best = max(batches)
-    encoder.batch_clips = best
-    rows.append(row("ours, from frames and text", best, lambda: encoder.encode_clips(clips)))
-    ours = _encode(encoder.backbone, sequences, best)
-    theirs = torch.cat(list(released.encode(sequences, 1)))
-    fast = max(row.clips_per_second for row in rows if row.way == "ours")
-    slow = max(row.clips_per_second for row in rows if row.way == "released")
-    exact = _encode(encoder.backbone.float(), sequences, 1)
+    ways = [
+        *(Way("released", batch) for batch in released_batches),
+        *(Way("ours", batch) for batch in batches),
+        Way("ours, from frames and text", best),
+        Way("ours, omni with sound", best),
+    ]
+    peak_flops = in_child(matrix_flops, setting)
+    rows = tuple(in_child(measure, setting, way, peak_flops) for way in ways)
+    agreement = in_child(compare, setting)
+    fastest = {
+        name: max(row.clips_per_second for row in rows if row.way == name)
+        for name in ("ours", "released")
+    }
+    [ours, *_] = [row for row in rows if row.way == "ours"]
+    placement = place(setting.device, setting.dtype, setting.attention)
+    on_gpu = placement.device.type == "cuda"
     return Report(
-        config=config_name,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        versions=f"torch {torch.__version__}, transformers {transformers.__version__}, {dtype}",
-        num_clips=num_clips,
-        mean_tokens=num_tokens / num_clips,
+        config=setting.config,
+        device=torch.cuda.get_device_name(placement.device) if on_gpu else _processor(setting),
+        running_on=str(placement),
+        versions=f"torch {torch.__version__}, transformers {transformers.__version__}",
+        num_clips=setting.num_clips,
+        mean_tokens=ours.tokens_per_second / ours.clips_per_second,
         peak_flops=peak_flops,
-        rows=tuple(rows),
-        ratio=fast / slow,
-        min_cosine=float((ours * theirs).sum(-1).min()),
-        min_cosine_float32=float((ours * exact).sum(-1).min()),
+        rows=rows,
+        ratio=fastest["ours"] / fastest["released"],
+        min_cosine=agreement.released,
+        min_cosine_float32=agreement.float32,
     )
+
+
+def in_child(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls a function in a fresh process: its peak of memory is its own."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
+        return pool.submit(work, *args, **kwargs).result()
+
+
+def measure(setting: Setting, way: Way, peak_flops: float) -> Row:
+    """Builds a model, encodes all clips several times, and takes the median."""
+    placement = setting.settle()
+    omni = way.name == "ours, omni with sound"
+    config = random_config(setting.config, omni=omni)
+    encoder = random_encoder(config, placement)
+    clips = random_clips(setting.num_clips, sound=omni)
+    sequences = [encoder.processor.clip(clip) for clip in clips]
+    work: Callable[[], object]
+    if way.name == "released":
+        released = ReleasedWay(config, encoder.backbone)
+        work = lambda: _drain(released.encode(sequences, way.batch_clips))  # noqa: E731
+    elif way.name == "ours, from frames and text":
+        encoder.batch_clips = way.batch_clips
+        work = lambda: encoder.encode_clips(clips)  # noqa: E731
+    else:
+        work = lambda: _encode(encoder.backbone, sequences, way.batch_clips)  # noqa: E731
+    seconds, cpu_seconds, rest, peak = _measure(work, placement.device, setting.repeats)
+    flops = sum(useful_flops(config, sequence) for sequence in sequences)
+    return Row(
+        way=way.name,
+        batch_clips=way.batch_clips,
+        clips_per_second=len(clips) / seconds,
+        tokens_per_second=sum(map(len, sequences)) / seconds,
+        cpu_seconds_per_clip=cpu_seconds / len(clips),
+        peak_memory_bytes=peak,
+        rest_memory_bytes=rest,
+        share_of_peak=flops / seconds / peak_flops,
+    )
+
+
+def compare(setting: Setting) -> Agreement:
+    """Encodes a few clips both ways, and once more in float32."""
+    placement = setting.settle()
+    config = random_config(setting.config)
+    encoder = random_encoder(config, placement)
+    clips = random_clips(min(setting.num_clips, _COMPARED_CLIPS))
+    sequences = [encoder.processor.clip(clip) for clip in clips]
+    ours = _encode(encoder.backbone, sequences, len(sequences))
+    theirs = torch.cat(list(ReleasedWay(config, encoder.backbone).encode(sequences, 1)))
+    exact = _encode(encoder.backbone.float(), sequences, 1)
+    return Agreement(float((ours * theirs).sum(-1).min()), float((ours * exact).sum(-1).min()))
 
 
 def render(report: Report) -> str:
     """The report as a table for people."""
     lines = [
-        f"{report.config} on {report.device}, {report.versions}",
+        f"{report.config} on {report.device}: {report.running_on}, {report.versions}",
         f"{report.num_clips} clips of {report.mean_tokens:.0f} tokens; peak of a matrix product "
-        f"{report.peak_flops / 1e12:.1f} TFLOP/s",
-        f"{'way':28}{'batch':>6}{'clips/s':>10}{'tokens/s':>11}{'GiB':>7}{'of peak':>9}",
+        f"{report.peak_flops / 1e12:.2f} TFLOP/s",
+        f"{'way':28}{'batch':>6}{'clips/s':>10}{'tokens/s':>11}{'CPU s/clip':>12}{'peak GiB':>10}"
+        f"{'at rest':>9}{'of peak':>9}",
     ]
     lines += [
         f"{row.way:28}{row.batch_clips:6}{row.clips_per_second:10.2f}{row.tokens_per_second:11.0f}"
-        f"{row.peak_memory_bytes / 2**30:7.1f}{row.share_of_peak:9.1%}"
+        f"{row.cpu_seconds_per_clip:12.3f}{row.peak_memory_bytes / 2**30:10.2f}"
+        f"{row.rest_memory_bytes / 2**30:9.2f}{row.share_of_peak:9.1%}"
         for row in report.rows
     ]
     lines.append(
@@ -292,110 +312,15 @@ class ReleasedWay:
             yield vectors[mask.bool().to(device)].float()
 
 
-def random_encoder(config: Any, device: torch.device, dtype: torch.dtype) -> QwenEncoder:
-    """An encoder with random weights and a tokenizer of bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        write_byte_tokenizer(path)
-        tokenizer = ChatTokenizer(path)
-    tokens = model_tokens(config, tokenizer)
-    backbone = build_backbone(config, tokens, dim=128, attention="sdpa")
-    generator = torch.Generator(device).manual_seed(0)
-    for name, parameter in backbone.state_dict().items():
-        weight = torch.empty(parameter.shape, device=device, dtype=dtype)
-        if "norm" in name or name.endswith("ln_q.weight"):
-            weight.fill_(1)
-        elif name.endswith(".bias"):
-            weight.zero_()
-        else:
-            weight.normal_(0, 0.02, generator=generator)
-        backbone.load_state_dict({name: weight}, strict=False, assign=True)
-    backbone.to(device).eval()
-    options = EncoderOptions()
-    processor = ClipProcessor(tokenizer, tokens, options)
-    return QwenEncoder("random", "random", backbone, processor, options)
-
-
-def write_byte_tokenizer(path: Path) -> None:
-    """A Qwen-like tokenizer that merges nothing: one token per byte, and the special tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(list(_SPECIAL_TOKENS))
-    tokenizer.save(str(path))
-
-
-def random_clips(count: int) -> list[ClipInput]:
-    """Clips of ten frames and three texts; with the default caps about 900 tokens on average.
-
-    The real ones have 930 (shared/research/clamr.md §4.1).
-    """
-    generator = np.random.default_rng(0)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz     "))
-
-    def text() -> str:
-        return "".join(generator.choice(letters, generator.integers(64, 400)))
-
-    return [
-        ClipInput(
-            frames=tuple(generator.integers(0, 256, (10, 180, 320, 3), dtype=np.uint8)),
-            frame_seconds=tuple(float(second) for second in range(10)),
-            ocr=text(),
-            asr=text(),
-            description=text(),
-        )
-        for _ in range(count)
-    ]
-
-
-def useful_flops(config: Any, sequence: TokenSequence) -> float:
-    """Floating-point operations that encoding one clip needs: no padding, no logits."""
-    text, vision = config.text_config, config.vision_config
-    head = text.hidden_size // text.num_attention_heads
-    per_layer = (
-        2 * text.hidden_size * (text.hidden_size + head * text.num_key_value_heads)
-        + 3 * text.hidden_size * text.intermediate_size
+def matrix_flops(setting: Setting) -> float:
+    """Rate of a large square matrix product on random numbers."""
+    placement = setting.settle()
+    side = 8192 if placement.device.type == "cuda" else 1024
+    left, right = (
+        torch.randn(side, side, device=placement.device).to(placement.dtype) for _ in range(2)
     )
-    tokens = len(sequence)
-    # A causal token attends to half the sequence on average, once for scores, once for values.
-    attention = 2 * tokens * tokens * text.hidden_size
-    flops = text.num_hidden_layers * (2 * tokens * per_layer + attention)
-    if sequence.frames is None:
-        return float(flops)
-    patches = len(sequence.frames.values)
-    width = vision.hidden_size
-    block = 4 * width * width + 3 * width * vision.intermediate_size
-    pairs = sequence.frames.grid[0]
-    full = len(vision.fullatt_block_indexes)
-    window = (vision.window_size // vision.patch_size) ** 2
-    seen = full * patches // pairs + (vision.depth - full) * min(window, patches // pairs)
-    merger = (4 * width) * (4 * width + vision.out_hidden_size)
-    flops += 2 * patches * (vision.depth * block + PATCH_VALUES * width + merger // 4)
-    return float(flops + 4 * patches * seen * width)
-
-
-def _raw_config(name: str) -> dict[str, Any]:
-    """A ``config.json`` for the byte tokenizer."""
-    specials = {token: 256 + number for number, token in enumerate(_SPECIAL_TOKENS)}
-    sizes = _SIZES[name]
-    vision = {"window_size": 112, "tokens_per_second": 2, **sizes["vision_config"]}
-    return {
-        "model_type": "qwen2_5_vl",
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 1_000_000.0,
-        "tie_word_embeddings": True,
-        "image_token_id": specials["<|image_pad|>"],
-        "video_token_id": specials["<|video_pad|>"],
-        "vision_start_token_id": specials["<|vision_start|>"],
-        "vision_end_token_id": specials["<|vision_end|>"],
-        "bos_token_id": specials["<|endoftext|>"],
-        "eos_token_id": specials["<|im_end|>"],
-        **sizes,
-        "vision_config": vision,
-    }
+    seconds, *_ = _measure(lambda: [left @ right for _ in range(10)], placement.device, 3)
+    return 10 * 2 * side**3 / seconds
 
 
 def _encode(backbone: Backbone, sequences: Sequence[TokenSequence], batch: int) -> torch.Tensor:
@@ -415,29 +340,47 @@ def _drain(vectors: Iterator[torch.Tensor]) -> None:
         pass
 
 
-def _measure(work: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, int]:
-    """Median seconds after one warm-up, and the most device memory in use."""
+def _measure(
+    work: Callable[[], object], device: torch.device, repeats: int
+) -> tuple[float, float, int, int]:
+    """Median seconds after one warm-up, by the clock and of the CPU; memory before, and at most."""
     on_gpu = device.type == "cuda"
-    seconds = []
+    rest = torch.cuda.memory_allocated(device) if on_gpu else _reset_peak()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds, cpu_seconds = [], []
     for _ in range(repeats + 1):
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         work()
         if on_gpu:
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
-    memory = torch.cuda.max_memory_allocated(device) if on_gpu else 0
-    return statistics.median(seconds[1:]), memory
+        cpu_seconds.append(time.process_time() - cpu_start)
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else _peak_bytes()
+    return statistics.median(seconds[1:]), statistics.median(cpu_seconds[1:]), rest, peak
 
 
-def _matrix_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Rate of a large square matrix product on random numbers."""
-    side = 8192 if device.type == "cuda" else 1024
-    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    seconds, _ = _measure(lambda: [left @ right for _ in range(10)], device, 3)
-    return 10 * 2 * side**3 / seconds
+def _reset_peak() -> int:
+    """Lets the peak of this process start from now, where the system can; its memory now."""
+    with suppress(OSError):
+        (_PROCESS_FILES / "clear_refs").write_text("5")
+    return _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process has had in use."""
+    # Not getrusage where there is another way: after exec it still knows the parent's peak.
+    with suppress(OSError):
+        for line in (_PROCESS_FILES / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _processor(setting: Setting) -> str:
+    threads = setting.threads or torch.get_num_threads()
+    return f"{platform.machine()} CPU, {threads} threads"
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from cli_runs import Run
+from chat_servers import ScriptedServer, answer, event, failure, free_port, models, stream
+from cli_runs import Run, clamr
 from conftest import Talk
 
 Here = Callable[..., Run]
@@ -17,9 +18,21 @@ QUESTION = "Why did churn fall?"
 @pytest.fixture
 def nobody() -> str:
     """The address of a port on which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    return f"http://127.0.0.1:{free_port()}/v1"
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as running:
+        running.script(models("m-7b"), path="/v1/models")
+        yield running
+
+
+@pytest.fixture
+def ask(run_here: Here, talk: Talk, server: ScriptedServer) -> Here:
+    """Asks the scripted server's only model."""
+    options = ("--library", talk.library, "--base-url", server.root, "--set", "answer.retries=0")
+    return lambda *more: run_here("ask", *options, *more)
 
 
 def test_auto_says_what_it_chose_and_why(run_here: Here, talk: Talk) -> None:
@@ -106,3 +119,108 @@ def test_the_reason_for_no_answer_is_said(run_here: Here, talk: Talk) -> None:
     done = run_here("ask", "--library", talk.library, "Which volcano erupted in Iceland?")
     assert done.code == 0
     assert "no answer: confidence 0." in done.err
+
+
+REPLY = (
+    "Churn fell because of the new onbo",
+    "arding [1]. The onboarding",
+    " is new [1",
+    "]. ",
+    "Anna did it [7].",
+)
+
+
+def test_a_models_answer_with_its_citations_and_its_inventions(
+    ask: Here, server: ScriptedServer
+) -> None:
+    server.script(answer(*REPLY))
+    done = ask("--frames", "2", QUESTION)
+    assert done.code == 0
+    header, text, citation, *rest = done.out.splitlines()
+    where = server.root.removeprefix("http://")
+    assert f"answered by m-7b at {where} (auto: the model that --base-url serves)" in header
+    assert text == (
+        "Churn fell because of the new onboarding [1]. The onboarding is new [1]. Anna did it. [?]"
+    )
+    assert '"Churn fell, mostly because of the new onboarding."' in citation
+    assert "[?] nothing in the evidence bears this out" in "\n".join(rest)
+    assert "1 citation" in done.err
+
+
+def test_the_answer_is_streamed(ask: Here, server: ScriptedServer) -> None:
+    server.script(answer(*REPLY))
+    lines = ask("--stream", "--frames", "0", QUESTION).out.splitlines()
+    assert lines[:2] == [
+        "Churn fell because of the new onboarding [1]. The onboarding is new [1]. Anna did it.",
+        "  [?] Anna did it.",
+    ]
+    assert lines[2].startswith("encoder mini")
+
+
+def test_statements_and_notes_are_in_json(ask: Here, server: ScriptedServer) -> None:
+    server.script(answer(*REPLY))
+    told = json.loads(ask("--json", "--frames", "0", QUESTION).out)
+    assert [s["support"] for s in told["statements"]] == ["text", "text", "none"]
+    assert [s["citations"] for s in told["statements"]] == [[1], [1], []]
+    assert told["answerer_reason"] == "auto: the model that --base-url serves"
+    assert len(told["notes"]) == 1
+    assert 0 < told["confidence"] < 1
+
+
+def test_a_reply_without_citations_is_no_answer_but_shows_the_clips(
+    ask: Here, server: ScriptedServer
+) -> None:
+    server.script(answer("It is because of the onboarding."))
+    done = ask("--frames", "0", QUESTION)
+    assert done.code == 0
+    assert "The videos do not seem to tell." in done.out
+    assert "Churn fell, mostly" in done.out
+    assert "no answer: the model cited none of the clips it was given" in done.err
+    assert ask("--frames", "0", "--fail-if-empty", QUESTION).code == 5
+
+
+def test_a_letter_is_picked(ask: Here, server: ScriptedServer) -> None:
+    server.script(answer("Onboarding [1].\nAnswer: B"))
+    done = ask("--json", "--frames", "0", "--choice", "prices", "--choice", "onboarding", QUESTION)
+    assert json.loads(done.out)["choice"] == "B"
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (failure(401, "bad key"), "OPENAI_API_KEY"),
+        (failure(429, "slow down"), "429"),
+        (answer(""), "nothing"),
+        (stream(event(content="Churn fell")), "broke off"),
+        (failure(400, "this model does not support image input"), "--frames 0"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line_and_the_clips_are_shown(
+    ask: Here, server: ScriptedServer, reply: object, said: str
+) -> None:
+    server.script(reply)  # type: ignore[arg-type]
+    done = ask("--frames", "1", QUESTION)
+    assert done.code == 6
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert said in errors[0]
+    assert "Churn fell, mostly because of the new onboarding" in done.out
+
+
+def test_no_picture_and_no_key_stand_in_the_log(
+    server: ScriptedServer, talk: Talk, tmp_path: Path
+) -> None:
+    server.script(answer("Onboarding [1]."))
+    log = tmp_path / "log.txt"
+    done = clamr(
+        "ask", "--library", talk.library, "--base-url", server.root, "--frames", "1", "--debug",
+        "--log-file", log, QUESTION, home=tmp_path,
+        variables={"OPENAI_API_KEY": "sk-very-secret", "NO_PROXY": "*"},
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "sk-very-secret" in server.requests[-1].headers["authorization"]
+    assert b"base64" in server.requests[-1].raw
+    told = log.read_text() + done.err + done.out
+    assert "chat/completions" in told
+    assert "base64" not in told
+    assert "sk-very-secret" not in told

@@ -19,7 +19,8 @@ from conftest import write_talk
 from slide_videos import SLIDES, SPEECH, write_meeting
 
 from clamr_rag import Options, VideoLibrary
-from clamr_rag.encoder.mini import MiniEncoder
+from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.mini import MiniEncoder, load_mini
 from clamr_rag.errors import ClamrError, LibraryLockedError, MediaError, UsageError
 from clamr_rag.index.store import Store
 from clamr_rag.ingest import Progress
@@ -31,6 +32,15 @@ OPTIONS = Options.model_validate(
         "scan": {"chunk_seconds": 8.0},
         "encoder": {"batch_clips": 1},
         "segmentation": {"min_seconds": 4.0, "max_seconds": 10.0},
+    }
+)
+
+# The meeting in clips of 5 s, one more than two windows of single-clip batches hold; texts alone.
+NINE_CLIPS = Options.model_validate(
+    {
+        "ocr": {"ocr": "none"},
+        "encoder": {"batch_clips": 1},
+        "segmentation": {"segmenter": "fixed", "min_seconds": 4.0, "max_seconds": 5.0},
     }
 )
 
@@ -283,6 +293,27 @@ def test_interrupted_anywhere_ends_the_same(
     assert len(encoded) == report.num_clips, "no finished clip was encoded twice"
 
 
+def test_batches_of_several_clips_are_the_same_after_an_interruption(
+    meeting: Path, tmp_path: Path
+) -> None:
+    """Vectors depend, in their last bits, on the clips beside them: a batch must not change."""
+    options = NINE_CLIPS.model_copy(update={"encoder": EncoderOptions(batch_clips=2)})
+    with VideoLibrary.open(tmp_path / "undisturbed", options=options) as library:
+        library.add(meeting)
+    for clips_done in (1, 3, 5):
+        folder = tmp_path / f"stopped-{clips_done}"
+
+        def stop(progress: Progress, limit: int = clips_done) -> None:
+            if progress.stage == "clips" and progress.done >= limit:
+                raise Stopped
+
+        with VideoLibrary.open(folder, options=options) as library:
+            with pytest.raises(Stopped):
+                library.add(meeting, on_progress=stop)
+            assert library.add(meeting).status == "resumed"
+        assert contents(folder) == contents(tmp_path / "undisturbed")
+
+
 def test_kill_minus_nine_anywhere_ends_the_same(
     meeting: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -362,11 +393,63 @@ def test_without_subtitles_the_missing_speech_is_said(tmp_path: Path) -> None:
     assert not any(clip.cues for clip in clips)
 
 
+class CallsEncoder(MiniEncoder):
+    """`mini` that claims to look, and notes what it gets per call."""
+
+    def __init__(self, mini: MiniEncoder, *, looks: bool, seconds_per_call: float = 0.0) -> None:
+        self.__dict__.update(mini.__dict__)
+        self.reads = mini.reads | ({Modality.VIDEO} if looks else set())
+        self.seconds_per_call = seconds_per_call
+        self.calls: list[list[ClipInput]] = []
+
+    def encode_clips(
+        self, clips: Sequence[ClipInput], *, keep_other: bool = False
+    ) -> list[MultiVector]:
+        self.calls.append(list(clips))
+        time.sleep(self.seconds_per_call)
+        return super().encode_clips(clips, keep_other=keep_other)
+
+
+@pytest.mark.parametrize(
+    ("looks", "slow", "sizes"),
+    [(False, False, [1] * 9), (True, False, [1, 3, 4, 1]), (True, True, [1] * 9)],
+)
+def test_an_encoder_that_looks_gets_several_batches_while_it_is_quick(
+    meeting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: bool,
+    slow: bool,
+    sizes: list[int],
+) -> None:
+    from clamr_rag import ingest
+
+    monkeypatch.setattr(ingest, "_CALL_SECONDS", 0.02 if slow else 3600.0)
+    options = NINE_CLIPS
+    encoder = CallsEncoder(
+        load_mini(options.encoder), looks=looks, seconds_per_call=0.03 if slow else 0.0
+    )
+    told: list[float] = []
+
+    def note(progress: Progress) -> None:
+        if progress.stage == "clips":
+            told.append(progress.done)
+
+    with Store.open(tmp_path) as store:
+        ingest.index_video(store, encoder, meeting, options, on_progress=note)
+        [record] = store.videos()
+        assert not store.pending_clips(record.video.video_id)
+    assert [len(call) for call in encoder.calls] == sizes
+    assert told == np.cumsum(sizes).tolist(), "what is encoded is stored before the next call"
+    assert all(bool(clip.frames) == looks for call in encoder.calls for clip in call)
+
+
 class FramesEncoder:
     """A stand-in for an encoder that looks: one row per frame, from its mean colour."""
 
     name = "looks"
     fingerprint = "looks/1"
+    running_on = "cpu, float32"
     dim = 3
     reads = frozenset({Modality.VIDEO})
 

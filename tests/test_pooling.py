@@ -44,6 +44,35 @@ def test_alike_rows_become_their_mean_at_the_second_of_their_medoid(method: Pool
 
 
 @BOTH
+def test_the_second_is_of_the_nearest_row_that_has_one(method: PoolingMethod) -> None:
+    """The chapter's title has no second, the words beside it do: evidence keeps its moment."""
+    clip = speech([1, 0.1], [1, 0], [1, -0.2], [0, 1], seconds=[5, np.nan, 7, np.nan])
+    pooled = pool(clip, 2, method)
+    assert pooled.seconds[0] == 5
+    assert np.isnan(pooled.seconds[1]), "a group of undated rows stays undated"
+
+
+@BOTH
+@given(LONG_LISTS, SEEDS, st.integers(1, 20))
+@settings(max_examples=30, deadline=None)
+def test_no_second_is_lost_where_its_group_has_one(
+    method: PoolingMethod, modalities: list[int], seed: int, num_vectors: int
+) -> None:
+    clip = clip_vectors(modalities, seed)
+    dated = MultiVector(clip.vectors, clip.modalities, np.arange(len(clip), dtype=np.float32))
+    assert np.isfinite(pool(dated, num_vectors, method).seconds).all()
+    half = np.where(np.arange(len(clip)) % 2 == 0, clip.seconds, np.nan).astype(np.float32)
+    undated = MultiVector(clip.vectors, clip.modalities, np.full(len(clip), np.nan, np.float32))
+    assert np.isnan(pool(undated, num_vectors, method).seconds).all()
+    pooled = pool(MultiVector(clip.vectors, clip.modalities, half), num_vectors, method)
+    for modality in set(pooled.modalities.tolist()):
+        known = np.isfinite(half[clip.modalities == modality]).sum()
+        undated_rows = np.isnan(half[clip.modalities == modality]).sum()
+        assert np.isnan(pooled.seconds[pooled.modalities == modality]).sum() <= undated_rows
+        assert np.isfinite(pooled.seconds[pooled.modalities == modality]).sum() <= known
+
+
+@BOTH
 @given(MODALITY_LISTS, SEEDS, st.sampled_from([0, 24, 64]))
 @settings(max_examples=30, deadline=None)
 def test_few_rows_stay_as_they_are(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,63 @@ def test_modality_max_is_the_best_modality_and_never_above_token_max(
     best = modality_max(query, vectors)
     assert np.array_equal(best, modality_scores(query, vectors).max(axis=1))
     assert (best <= token_max(query, vectors) + 1e-6).all()
+
+
+def rounded_to_bfloat16(rows: np.ndarray) -> np.ndarray:
+    """The nearest numbers with 8 bits of mantissa, ties to even, as float32."""
+    bits = rows.astype(np.float32).view(np.uint32)
+    odd = (bits >> 16) & 1
+    rounded: np.ndarray = ((bits + 0x7FFF + odd) & np.uint32(0xFFFF0000)).view(np.float32)
+    return rounded
+
+
+@pytest.mark.parametrize(
+    ("rounded", "unit_roundoff"),
+    [(lambda rows: rows.astype(np.float16).astype(np.float32), 2.0**-11),
+     (rounded_to_bfloat16, 2.0**-8)],
+    ids=["float16", "bfloat16"],
+)  # fmt: skip
+@given(clips=CLIPS, num_tokens=NUM_TOKENS, seed=SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_rows_of_fewer_bits_move_no_score_by_more_than_their_rounding(
+    rounded: Callable[[np.ndarray], np.ndarray],
+    unit_roundoff: float,
+    clips: list[list[int]],
+    num_tokens: int,
+    seed: int,
+) -> None:
+    """A product of unit rows moves by 2 u + u^2 at most (Cauchy-Schwarz), and so does every maximum
+    and every mean of such products; float16 numbers near 0 round by 2^-25 beside."""
+    query, vectors = query_vectors(num_tokens, seed), make(clips, seed)
+
+    def few_bits(exact: MultiVector) -> MultiVector:
+        return MultiVector(rounded(exact.vectors), exact.modalities, exact.seconds)
+
+    bound = 2 * unit_roundoff + unit_roundoff**2 + 2 * DIM * 2.0**-25 + 1e-6
+    coarse_query, coarse = few_bits(query), [few_bits(clip) for clip in vectors]
+    packed = PackedVectors.from_multi_vectors(coarse, dim=DIM)
+    for score, twin in (
+        (token_max, packed_token_max),
+        (modality_max, packed_modality_max),
+        (modality_scores, packed_modality_scores),
+    ):
+        exact = score(query, vectors)
+        assert score(coarse_query, coarse) == pytest.approx(exact, abs=bound)
+        assert twin(coarse_query, packed) == pytest.approx(exact, abs=bound)
+
+
+@given(CLIPS, NUM_TOKENS, SEEDS, st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_clips_score_does_not_hang_on_the_clips_beside_it(
+    clips: list[list[int]], num_tokens: int, seed: int, data: st.DataObject
+) -> None:
+    query, vectors = query_vectors(num_tokens, seed), make(clips, seed)
+    order = data.draw(st.permutations(range(len(vectors))))
+    for score in (token_max, modality_max, modality_scores):
+        together = score(query, vectors)
+        alone = np.concatenate([score(query, [clip]) for clip in vectors])
+        assert np.array_equal(together, alone)
+        assert np.array_equal(score(query, [vectors[n] for n in order]), together[order])
 
 
 # --- fast against plain

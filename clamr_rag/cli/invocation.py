@@ -118,6 +118,9 @@ def settle_process(switches: Switches) -> None:
     root.addHandler(_stderr_handler(switches))
     if switches.log_file:
         root.addHandler(_file_handler(switches.log_file))
+    # These two write whole requests, every picture in them, at their DEBUG.
+    for talker in ("openai", "httpcore"):
+        logging.getLogger(talker).setLevel(logging.INFO)
     root.setLevel(logging.DEBUG if switches.debug or switches.log_file else logging.INFO)
 
 
