@@ -1,4 +1,4 @@
-# demo, test and check each set up their own environment from a bare clone.
+# demo, test, check and integrations each set up their own environment from a bare clone.
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test check integrations clean
 
 demo: $(STAMP)
 	$(BIN)/clamr-rag demo
@@ -19,6 +19,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Builds all wheels and runs the integrations' tests outside of the source tree, in an environment of their own.
+integrations:
+	PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" bash integrations/check_wheels.sh
 
 # torch first, pinned, so that nothing else brings its newest build.
 $(STAMP): pyproject.toml constraints.txt
