@@ -195,9 +195,7 @@ _LOOK_ALIKES = str.maketrans(
 )
 """Cyrillic and Greek letters and digits that pass for Latin letters."""
 _ACCENTS = re.compile("[\u0300-\u036f]")
-_TERMINAL_CODE = re.compile(
-    r"\x1b(?:\[[0-?]{0,40}[@-~]|\][^\x07\x1b]{0,200}\x07?|.)|\[[0-9;]{1,12}[mJKH]"
-)
+_TERMINAL_CODE = re.compile(r"\x1b\[[0-?]{0,40}[@-~]|\[[0-9;]{1,12}[mJKH]")
 """The second form is what is left where the escape character was dropped."""
 _UNSEEN = {"Cf", "Cs", "Co"}
 _SPACED_OUT = re.compile(r"(?<!\w)(?:[^\W_][ .*_-]){2,60}[^\W_](?!\w)")
@@ -235,14 +233,19 @@ def suspicion_note(passage: Passage, title: str) -> str:
 def _readings(text: str) -> list[str]:
     """The text as a model may read it: as it stands, with letters joined, with true letters."""
     hidden = "".join(_TAGS.get(ord(character), "") for character in text)
-    shown = "".join(map(_seen, f"{_TERMINAL_CODE.sub(' ', text)} {hidden}"))
+    # A code swallows a letter that the model is shown: what a terminal shows is one reading of two.
+    sources = dict.fromkeys((text, _TERMINAL_CODE.sub(" ", text)))
+    return list(dict.fromkeys(r for each in sources for r in _spellings(f"{each} {hidden}")))
+
+
+def _spellings(text: str) -> list[str]:
+    shown = "".join(map(_seen, text))
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", shown).lower())
     plain = unicodedata.normalize("NFC", _ACCENTS.sub("", decomposed))
     joined = _SPACED_OUT.sub(lambda found: _SEPARATORS.sub("", found[0]), plain)
     folded = [" ".join(each.replace("_", " ").split()) for each in (plain, joined)]
     # A text may be `tool_name` or <start_of_turn>: underscores count in one of the readings.
-    underscored = " ".join(plain.split())
-    return list(dict.fromkeys([underscored, *folded, folded[1].translate(_LOOK_ALIKES)]))
+    return [" ".join(plain.split()), *folded, folded[1].translate(_LOOK_ALIKES)]
 
 
 def _seen(character: str) -> str:
