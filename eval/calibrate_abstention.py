@@ -1,9 +1,15 @@
-"""Fits the extractive answerer's confidence on generated lectures.
+"""How far an answerer's confidence can be trusted, on generated lectures.
 
 For each lecture all planted and all absent questions are asked of its texts (no pictures are
-rendered), and "is it in the video" is fitted by a logistic function of how well the quotes match
-the question. Run it as ``python -m eval.calibrate_abstention --seeds 100 108`` and carry the two
-numbers into `clamr_rag.answering.extractive`.
+rendered, none are shown). What is reported of any answerer: how many planted questions it answers,
+and how many of these rightly; how many absent ones it declines; and, in bins of stated confidence,
+how often the lecture held the answer and how often the answer was right. For the extractive
+answerer "is it in the video" is also fitted by a logistic function of how well the quotes match the
+question; carry the two numbers into `clamr_rag.answering.extractive`. They were fitted on seeds
+100 to 105, so a report is honest on others only::
+
+    python -m eval.calibrate_abstention --seeds 200 205
+    python -m eval.calibrate_abstention --answerer openai:MODEL --base-url http://127.0.0.1:8000/v1
 """
 
 from __future__ import annotations
@@ -11,22 +17,57 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from clamr_rag import VideoLibrary
+from clamr_rag import Answer, Options, VideoLibrary
+from clamr_rag.answering import ChatModel
 from clamr_rag.answering.extractive import CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE
+from clamr_rag.config import AnswerOptions
 from clamr_rag.encoder.inputs import clip_input
 from clamr_rag.types import Clip, Cue, MetadataLine, OcrLine, TimeSpan, Video
-from eval.planted_facts import Lecture, make_lecture
+from eval.planted_facts import Fact, Lecture, make_lecture
 from eval.planted_video import SECONDS_PER_SLIDE
 
 _VIDEO = Video("lecture", "/lecture.mp4", "Autumn lecture series", 3600.0, 1)
 _PENALTY = 0.01
 """L2 weight on the slope: separable answers would drive it to infinity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of one question, whatever its confidence."""
+
+    is_planted: bool
+    """Whether the lecture holds the answer."""
+    confidence: float
+    is_given: bool
+    """Whether the answerer gave an answer at all."""
+    is_right: bool
+    """Whether the answer given has the words of the right one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The questions whose confidence lies in one range."""
+
+    low: float
+    """The range is ``[low, high)``, the last one ``[low, 1]``."""
+    high: float
+    num_planted: int
+    num_absent: int
+    stated: float
+    """Mean confidence; planted and absent questions weigh the same in total."""
+    observed: float
+    """Share that the lecture holds, so weighed."""
+    right: float
+    """Share that was answered rightly, so weighed."""
+    weight: float
+    """Share of all questions, so weighed."""
 
 
 def lecture_clips(lecture: Lecture) -> Iterator[Clip]:
@@ -57,27 +98,123 @@ def lecture_clips(lecture: Lecture) -> Iterator[Clip]:
             )
 
 
-def match_scores(seed: int) -> tuple[list[float], list[float]]:
-    """How well quotes match the planted and the absent questions of one lecture."""
-    lecture = make_lecture(80, seed)
-    with tempfile.TemporaryDirectory() as folder, VideoLibrary.open(folder) as library:
-        store, encoder = library.store, library.encoder
-        clips = tuple(lecture_clips(lecture))
-        store.claim_encoder(encoder.name, encoder.fingerprint)
-        store.begin_video(_VIDEO, "calibration")
-        store.plan_clips(_VIDEO.video_id, clips)
-        for start in range(0, len(clips), 8):
-            batch = clips[start : start + 8]
-            vectors = encoder.encode_clips([clip_input(clip) for clip in batch])
-            pairs = [(clip.clip_id, v) for clip, v in zip(batch, vectors, strict=True)]
-            store.put_vectors(_VIDEO.video_id, pairs)
-        store.finish_video(_VIDEO.video_id)
-        planted = [_match(library, plant.fact.question) for plant in lecture.planted]
-        return planted, [_match(library, fact.question) for fact in lecture.absent]
+def ask_lecture(
+    lecture: Lecture, options: AnswerOptions | None = None, model: ChatModel | None = None
+) -> list[Asked]:
+    """Asks all questions of a lecture; nothing is held back for want of confidence.
+
+    Args:
+        lecture: Its texts are indexed with the mini encoder in a library of their own.
+        options: Which answerer, and its budgets; no pictures, as there are none.
+        model: Takes the place of the options' answerer.
+    """
+    unpictured = (options or AnswerOptions()).model_copy(update={"abstain_below": 0.0, "frames": 0})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        VideoLibrary.open(folder, options=Options(answer=unpictured), answerer=model) as library,
+    ):
+        _index(library, tuple(lecture_clips(lecture)))
+        planted = [_asked(library, plant.fact, is_planted=True) for plant in lecture.planted]
+        return planted + [_asked(library, fact, is_planted=False) for fact in lecture.absent]
 
 
-def _match(library: VideoLibrary, question: str) -> float:
-    confidence = min(library.ask(question).confidence, 1 - 1e-12)
+def _index(library: VideoLibrary, clips: Sequence[Clip]) -> None:
+    store, encoder = library.store, library.encoder
+    store.claim_encoder(encoder.name, encoder.fingerprint)
+    store.begin_video(_VIDEO, "calibration")
+    store.plan_clips(_VIDEO.video_id, clips)
+    for start in range(0, len(clips), 8):
+        batch = clips[start : start + 8]
+        vectors = encoder.encode_clips([clip_input(clip) for clip in batch])
+        pairs = [(clip.clip_id, v) for clip, v in zip(batch, vectors, strict=True)]
+        store.put_vectors(_VIDEO.video_id, pairs)
+    store.finish_video(_VIDEO.video_id)
+
+
+def _asked(library: VideoLibrary, fact: Fact, *, is_planted: bool) -> Asked:
+    answer: Answer = library.ask(fact.question)
+    # "11|eleven": any of the wordings.
+    has_words = any(w.casefold() in answer.text.casefold() for w in fact.answer.split("|"))
+    is_given = not answer.abstained
+    return Asked(is_planted, answer.confidence, is_given, is_given and is_planted and has_words)
+
+
+# --- reliability
+
+
+def reliability(asked: Sequence[Asked], num_bins: int = 10) -> list[Bin]:
+    """Stated and observed frequency per bin of confidence; bins without a question are left out.
+
+    Planted and absent questions weigh the same in total, as in `fit`: how many of a user's
+    questions his videos answer is not known here.
+    """
+    totals = {kind: sum(each.is_planted == kind for each in asked) for kind in (True, False)}
+    weights = np.array([0.5 / totals[each.is_planted] for each in asked])
+    weights /= weights.sum()
+    confidence = np.array([each.confidence for each in asked])
+    planted = np.array([each.is_planted for each in asked])
+    right = np.array([each.is_right for each in asked])
+    place = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    bins = []
+    for number in sorted(set(place.tolist())):
+        inside = place == number
+        share = weights[inside] / weights[inside].sum()
+        bins.append(
+            Bin(
+                number / num_bins,
+                (number + 1) / num_bins,
+                int(planted[inside].sum()),
+                int((~planted[inside]).sum()),
+                float(share @ confidence[inside]),
+                float(share @ planted[inside]),
+                float(share @ right[inside]),
+                float(weights[inside].sum()),
+            )
+        )
+    return bins
+
+
+def calibration_error(bins: Sequence[Bin], *, of_right: bool = False) -> float:
+    """Expected calibration error: the mean gap of stated and observed, or of stated and right."""
+    return sum(
+        each.weight * abs(each.stated - (each.right if of_right else each.observed))
+        for each in bins
+    )
+
+
+def report_lines(asked: Sequence[Asked], *, threshold: float, num_bins: int = 10) -> list[str]:
+    """Rates at a threshold, and the reliability table."""
+    planted = [each for each in asked if each.is_planted]
+    absent = [each for each in asked if not each.is_planted]
+    answered = [each for each in planted if each.is_given and each.confidence >= threshold]
+    leaked = [each for each in absent if each.is_given and each.confidence >= threshold]
+    num_right = sum(each.is_right for each in answered)
+    bins = reliability(asked, num_bins)
+    return [
+        f"at threshold {threshold:g}: answers {_rate(len(answered), len(planted))} planted, "
+        f"{_rate(num_right, len(answered))} of these rightly; declines "
+        f"{_rate(len(absent) - len(leaked), len(absent))} absent",
+        "confidence   planted  absent  stated  in video  right",
+        *(
+            f"{each.low:.2f}-{each.high:.2f}  {each.num_planted:9} {each.num_absent:7} "
+            f"{each.stated:7.3f} {each.observed:9.3f} {each.right:6.3f}"
+            for each in bins
+        ),
+        f"expected calibration error {calibration_error(bins):.3f} (in the video), "
+        f"{calibration_error(bins, of_right=True):.3f} (right)",
+    ]
+
+
+def _rate(count: int, total: int) -> str:
+    return f"{count}/{total} ({count / total:.1%})" if total else "0/0"
+
+
+# --- the extractive answerer's constants
+
+
+def match_score(confidence: float) -> float:
+    """How well quotes match a question, from the confidence that the shipped constants give it."""
+    confidence = min(max(confidence, 1e-12), 1 - 1e-12)
     return CONFIDENCE_MIDPOINT + math.log(confidence / (1 - confidence)) / CONFIDENCE_SLOPE
 
 
@@ -94,21 +231,44 @@ def fit(planted: npt.NDArray[np.float64], absent: npt.NDArray[np.float64]) -> tu
     return float(midpoint), float(slope)
 
 
+def fit_lines(asked: Sequence[Asked]) -> list[str]:
+    """What the present constants and newly fitted ones answer and decline."""
+    planted = np.array([match_score(each.confidence) for each in asked if each.is_planted])
+    absent = np.array([match_score(each.confidence) for each in asked if not each.is_planted])
+    constants = {
+        "present": (CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE),
+        "fitted": fit(planted, absent),
+    }
+    return [
+        f"{name}: midpoint {midpoint:.3f}, slope {slope:.1f}: answers "
+        f"{(planted >= midpoint).mean():.1%} of {len(planted)} planted, declines "
+        f"{(absent < midpoint).mean():.1%} of {len(absent)} absent"
+        for name, (midpoint, slope) in constants.items()
+    ]
+
+
 def main() -> None:
-    """Fits, and prints what the present constants and the new ones answer and decline."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs=2, default=(100, 108), help="first, past last")
+    """Asks the lectures and prints the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs=2, default=(200, 205), help="first, past last")
+    parser.add_argument("--slides", type=int, default=80, help="slides of each lecture")
+    parser.add_argument("--answerer", default="extractive", help="extractive, openai:… or hf:…")
+    parser.add_argument("--base-url", help="of the model's server")
+    parser.add_argument("--threshold", type=float, default=AnswerOptions().abstain_below)
+    parser.add_argument("--bins", type=int, default=10)
     arguments = parser.parse_args()
-    pairs = [match_scores(seed) for seed in range(*arguments.seeds)]
-    planted = np.array([score for told, _ in pairs for score in told])
-    absent = np.array([score for _, declined in pairs for score in declined])
-    fitted = fit(planted, absent)
-    for name, (midpoint, slope) in {
-        "present": (CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE), "fitted": fitted
-    }.items():  # fmt: skip
-        print(f"{name}: midpoint {midpoint:.3f}, slope {slope:.1f}: answers "
-              f"{(planted >= midpoint).mean():.1%} of {len(planted)} planted, declines "
-              f"{(absent < midpoint).mean():.1%} of {len(absent)} absent")  # fmt: skip
+    options = AnswerOptions(answerer=arguments.answerer, base_url=arguments.base_url)
+    asked: list[Asked] = []
+    for seed in range(*arguments.seeds):
+        asked += ask_lecture(make_lecture(arguments.slides, seed), options)
+        print(f"seed {seed}: {len(asked)} questions asked so far", flush=True)
+    print(f"{arguments.answerer}, seeds {arguments.seeds[0]} to {arguments.seeds[1] - 1}")
+    lines = report_lines(asked, threshold=arguments.threshold, num_bins=arguments.bins)
+    if arguments.answerer == "extractive":
+        lines += fit_lines(asked)
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -229,7 +229,7 @@ UNEVEN = [0.0, 0.08, 0.4, 1.2, 1.28, 3.0, 7.0, *(8 + 0.12 * n for n in range(400
 def film_of(path: Path, frame_seconds: Sequence[float], **plan: float) -> Film:
     made = make_video(path, Plan(frame_seconds=tuple(frame_seconds), **plan))  # type: ignore[arg-type]
     size_bytes = path.stat().st_size
-    video = Video(content_key(path), str(path), path.stem, frame_seconds[-1] + 1, size_bytes)
+    video = Video(content_key(path)[:16], str(path), path.stem, frame_seconds[-1] + 1, size_bytes)
     num_clips = int(video.duration_seconds // CLIP_SECONDS) + 1
     return Film(made, video, tuple(clip(n, f"Said {n}.", video=video) for n in range(num_clips)))
 

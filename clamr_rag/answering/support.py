@@ -46,6 +46,8 @@ _TENS = {
     )
 }
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
+_LONGEST_NUMBER = 16
+"""Words of a spelled number: "nine hundred and ninety-nine million …"."""
 _ORDINALS = {
     name: str(number)
     for number, name in enumerate(
@@ -172,7 +174,7 @@ def _with_numbers_in_digits(words: Sequence[str]) -> list[_Word]:
                 found.append(_Word(words[position]))
                 position += 1
             continue
-        number, length = _spelled(words[position:])
+        number, length = _spelled(words[position : position + _LONGEST_NUMBER])
         if length and words[position : position + length] != ["one"]:
             found.append(_Word(str(number), figure=True))
             position += length

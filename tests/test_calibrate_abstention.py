@@ -1,0 +1,146 @@
+"""The report on how far an answerer's confidence can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from clamr_rag.answering import Message
+from clamr_rag.answering.fake import ScriptedModel
+from clamr_rag.answering.prompts import NOT_IN_VIDEO
+from eval.calibrate_abstention import (
+    Asked,
+    ask_lecture,
+    calibration_error,
+    fit,
+    fit_lines,
+    match_score,
+    reliability,
+    report_lines,
+)
+from eval.planted_facts import Lecture, make_lecture
+
+
+@pytest.fixture(scope="module")
+def lecture() -> Lecture:
+    return make_lecture(12, seed=5, facts_per_modality=3, num_absent=6)
+
+
+class Reader:
+    """A model that knows all facts and says one where the evidence has its words."""
+
+    name = "reader"
+    reads_pictures = True
+
+    def __init__(self, lecture: Lecture) -> None:
+        self._facts = [*(plant.fact for plant in lecture.planted), *lecture.absent]
+        self.num_frames = 0
+
+    def stream(self, message: Message) -> Iterator[str]:
+        self.num_frames += len(message.frames)
+        text = "".join(part for part in message.parts if isinstance(part, str))
+        fact = next(fact for fact in self._facts if fact.question in text)
+        number = 0
+        for line in text.splitlines():
+            if " clip [" in line:
+                number = int(line.split("clip [")[1].split("]")[0])
+            if fact.sentence in line or fact.heading in line:
+                words = fact.sentence if fact.sentence in line else fact.heading
+                yield f"{words} [{number}]"
+                return
+        yield NOT_IN_VIDEO
+
+
+def test_an_answerer_that_reads_well_is_reported_so(lecture: Lecture) -> None:
+    model = Reader(lecture)
+    asked = ask_lecture(lecture, model=model)
+    assert model.num_frames == 0, "there is no video to show pictures of"
+    assert [each.is_planted for each in asked] == [True] * 9 + [False] * 6
+    assert [each.is_given for each in asked] == [True] * 9 + [False] * 6
+    assert all(each.is_right for each in asked[:9])
+    lines = report_lines(asked, threshold=0.5)
+    assert lines[0] == (
+        "at threshold 0.5: answers 9/9 (100.0%) planted, 9/9 (100.0%) of these rightly; "
+        "declines 6/6 (100.0%) absent"
+    )
+    assert calibration_error(reliability(asked)) < 0.1
+
+
+def test_an_answerer_that_makes_things_up_is_found_out(lecture: Lecture) -> None:
+    asked = ask_lecture(lecture, model=ScriptedModel("The yield of figs was 4711 tons [1]."))
+    assert all(each.is_given and each.confidence == 0.0 for each in asked)
+    assert not any(each.is_right for each in asked)
+    assert report_lines(asked, threshold=0.5)[0].startswith("at threshold 0.5: answers 0/9")
+    # With no threshold every one of these would have passed for an answer.
+    assert "declines 0/6" in report_lines(asked, threshold=0.0)[0]
+
+
+def test_an_answerer_that_always_declines_is_no_use(lecture: Lecture) -> None:
+    asked = ask_lecture(lecture, model=ScriptedModel(NOT_IN_VIDEO))
+    assert not any(each.is_given for each in asked)
+    assert "answers 0/9 (0.0%) planted, 0/0 of these" in report_lines(asked, threshold=0.5)[0]
+
+
+def test_the_extractive_answerer_tells_the_planted_from_the_absent(lecture: Lecture) -> None:
+    asked = ask_lecture(lecture)
+    planted = [each.confidence for each in asked if each.is_planted]
+    absent = [each.confidence for each in asked if not each.is_planted]
+    assert np.mean(planted) > 0.8
+    assert np.mean(absent) < 0.3
+    assert len(fit_lines(asked)) == 2
+
+
+# --- arithmetic
+
+
+def test_bins_weigh_both_kinds_alike() -> None:
+    asked = [
+        *[Asked(True, 0.95, True, True)] * 3,
+        Asked(True, 0.15, True, False),
+        Asked(False, 0.95, True, False),
+        Asked(False, 0.15, False, False),
+    ]
+    low, high = reliability(asked)
+    assert (low.low, low.high, low.num_planted, low.num_absent) == (0.1, 0.2, 1, 1)
+    assert (high.num_planted, high.num_absent) == (3, 1)
+    # Planted questions weigh 1/8 each, absent ones 1/4.
+    assert high.weight == pytest.approx(3 / 8 + 1 / 4)
+    assert high.observed == pytest.approx((3 / 8) / (3 / 8 + 1 / 4))
+    assert high.stated == pytest.approx(0.95)
+    assert low.right == 0.0
+    assert high.right == pytest.approx(high.observed)
+
+
+def test_the_error_is_nil_for_true_words_and_one_for_the_contrary() -> None:
+    true = [Asked(True, 1.0, True, True), Asked(False, 0.0, False, False)]
+    assert calibration_error(reliability(true)) == 0.0
+    assert calibration_error(reliability(true), of_right=True) == 0.0
+    false = [Asked(True, 0.0, True, True), Asked(False, 1.0, True, False)]
+    assert calibration_error(reliability(false)) == 1.0
+    half = [Asked(True, 0.5, True, True), Asked(False, 0.5, True, False)]
+    assert calibration_error(reliability(half)) == 0.0
+
+
+def test_one_kind_of_question_alone_can_be_reported() -> None:
+    only = [Asked(True, 1.0, True, True)]
+    assert reliability(only)[0].weight == 1.0
+    assert "0/0 absent" in report_lines(only, threshold=0.5)[0]
+
+
+def test_the_match_is_what_the_shipped_constants_were_given() -> None:
+    from clamr_rag.answering.extractive import CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE
+
+    assert match_score(0.5) == pytest.approx(CONFIDENCE_MIDPOINT)
+    score = CONFIDENCE_MIDPOINT + 0.07
+    confidence = 1 / (1 + np.exp(-CONFIDENCE_SLOPE * 0.07))
+    assert match_score(float(confidence)) == pytest.approx(score)
+    assert np.isfinite([match_score(0.0), match_score(1.0)]).all()
+
+
+def test_the_fit_parts_what_can_be_parted() -> None:
+    random = np.random.default_rng(0)
+    midpoint, slope = fit(random.normal(0.7, 0.05, 400), random.normal(0.4, 0.05, 400))
+    assert midpoint == pytest.approx(0.55, abs=0.02)
+    assert slope > 20
