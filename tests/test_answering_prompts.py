@@ -54,16 +54,16 @@ def test_the_whole_message() -> None:
 Question: Why did churn fall?
 A) a price
 B) onboarding
-{MARK} pictures from all over the video "Town hall", not to be cited
+{MARK} pictures from all over video 1, not to be cited
 picture at 00:00:50.00:
 <50>
 picture at 00:01:30.00:
 <90>
 {MARK} end
-{MARK} clip [1] of the video "Town hall", 00:00:00.00 to 00:00:20.00
+{MARK} clip [1] of video 1, 00:00:00.00 to 00:00:20.00
 said at 00:00:00.00: Welcome.
 {MARK} end of clip [1]
-{MARK} clip [2] of the video "Town hall", 00:00:20.00 to 00:00:40.00
+{MARK} clip [2] of video 1, 00:00:20.00 to 00:00:40.00
 picture at 00:00:20.00:
 <20>
 said at 00:00:20.00: Churn fell.

@@ -18,11 +18,12 @@ from clamr_rag.answering import suspicion
 from clamr_rag.answering.passages import Passage
 from clamr_rag.answering.plain import PlainReply, one_plain_line, plain_reply
 from clamr_rag.answering.suspicion import (
+    MOST_NOTES,
     instruction_kind,
     reads_like_instruction,
-    suspicion_note,
+    suspicion_notes,
 )
-from clamr_rag.types import Clip, Modality, TimeSpan
+from clamr_rag.types import Clip, Modality, TimeSpan, Video
 from eval.injection_attacks import ATTACKS, HARD_ORDINARY, ORDINARY
 from eval.run_injection import measure_flags
 
@@ -56,9 +57,19 @@ def test_most_orders_are_flagged_and_hardly_any_ordinary_line() -> None:
 def test_a_note_says_what_the_line_does(kind: str, line: str) -> None:
     passage = Passage(Clip("v-0", "v", 0, TimeSpan(0, 9)), Modality.ASR, line, TimeSpan(3, 5))
     assert instruction_kind(line) == kind
-    note = suspicion_note(passage, "Town\x1b[31m\u202e hall\nx")
+    video = Video("v", "/films/x.mp4", "Town\x1b[31m\u202e hall\nx", 60.0, 1)
+    (note,) = suspicion_notes([(passage, video)] * 2)
     assert note.startswith("speech of Town[31m hall x at 00:00:03.00 reads like an instruction")
     assert f"({kind})" in note
+
+
+def test_thousands_of_orders_are_counted_not_listed() -> None:
+    video = Video("v", "/films/x.mp4", "Town hall", 6000.0, 1)
+    clip = Clip("v-0", "v", 0, TimeSpan(0, 6000))
+    orders = [Passage(clip, Modality.ASR, ORDER, TimeSpan(n, n + 1)) for n in range(2000)]
+    notes = suspicion_notes((order, video) for order in orders)
+    assert len(notes) == MOST_NOTES + 1
+    assert notes[-1] == f"{2000 - MOST_NOTES} more lines read like that"
 
 
 @pytest.mark.parametrize("line", ["", "   ", "\0\x07", "\u202e", "4200 jars", "🏴󠁧󠁢󠁥󠁮󠁧󠁿 won", "a" * 5000])

@@ -15,7 +15,7 @@ from clamr_rag.answering.footage import Footage, even_seconds
 from clamr_rag.answering.lines import evidence_line, fitted
 from clamr_rag.answering.passages import Passage, passages
 from clamr_rag.answering.plain import one_plain_line
-from clamr_rag.answering.suspicion import reads_like_instruction, suspicion_note
+from clamr_rag.answering.suspicion import reads_like_instruction, suspicion_notes
 from clamr_rag.config import AnswerOptions
 from clamr_rag.errors import MediaError
 from clamr_rag.types import Clip, Frame, Modality, ScoredClip, Video
@@ -68,12 +68,12 @@ def assemble(
         notes += faults
     shown = [each for each in in_order if each.passages or each.frames]
     numbered = tuple(replace(each, number=n) for n, each in enumerate(shown, start=1))
-    notes += [
-        suspicion_note(passage, each.video.title)
+    notes += suspicion_notes(
+        (passage, each.video)
         for each in numbered
         for passage in each.passages
         if reads_like_instruction(passage.text)
-    ]
+    )
     best_video = prompt.clips[0].video if overview else None
     return EvidenceSheet(numbered, overview, best_video, tuple(dict.fromkeys(notes)))
 

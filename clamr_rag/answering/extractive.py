@@ -18,7 +18,7 @@ import numpy as np
 
 from clamr_rag.answering import Draft, OnText, Prompt, Quote
 from clamr_rag.answering.passages import Passage, passages
-from clamr_rag.answering.suspicion import reads_like_instruction, suspicion_note
+from clamr_rag.answering.suspicion import reads_like_instruction, suspicion_notes
 from clamr_rag.encoder import Encoder
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, FloatArray, Modality, MultiVector
 
@@ -83,14 +83,12 @@ class ExtractiveGenerator:
 
     def _draft(self, prompt: Prompt) -> Draft:
         everything = [passage for found in prompt.clips for passage in passages(found.clip)]
-        sound: list[Passage] = []
-        notes: dict[str, None] = {}
-        for passage in everything:
-            if reads_like_instruction(passage.text):
-                title = prompt.video(passage.clip.video_id).title
-                notes[suspicion_note(passage, title)] = None
-            else:
-                sound.append(passage)
+        sound = [each for each in everything if not reads_like_instruction(each.text)]
+        notes = suspicion_notes(
+            (each, prompt.video(each.clip.video_id))
+            for each in everything
+            if reads_like_instruction(each.text)
+        )
         return replace(self._answered(prompt, sound), notes=tuple(notes))
 
     def _answered(self, prompt: Prompt, found: list[Passage]) -> Draft:

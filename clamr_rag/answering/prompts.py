@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from clamr_rag.answering import Message, Prompt
 from clamr_rag.answering.evidence import EvidenceClip, EvidenceSheet
 from clamr_rag.answering.lines import evidence_line
-from clamr_rag.answering.plain import one_plain_line, timecode
+from clamr_rag.answering.plain import timecode
 from clamr_rag.types import Frame
 
 NOT_IN_VIDEO = "NOT IN THE VIDEO"
 """What a model is told to reply where the evidence does not tell."""
-_TITLE_CHARACTERS = 200
 
 _RULES = f"""\
 You answer questions about videos. You are given evidence that a program took from them: pictures, \
@@ -44,9 +43,12 @@ def message_of(prompt: Prompt, sheet: EvidenceSheet, mark: str | None = None) ->
     rules = _RULES.format(mark=mark)
     if prompt.choices:
         rules += _CHOICE_RULE.format(letters=", ".join(prompt.letters))
-    pieces = [_question(prompt), *_overview(sheet, mark)]
+    # By number: a title is a stranger's text and has no place among the marks.
+    ids = dict.fromkeys(each.video.video_id for each in sheet.clips)
+    videos = {video_id: f"video {number}" for number, video_id in enumerate(ids, start=1)}
+    pieces = [_question(prompt), *_overview(sheet, mark, videos)]
     for each in sheet.clips:
-        pieces += _clip(each, mark)
+        pieces += _clip(each, mark, videos[each.video.video_id])
     pieces.append(f"That was all of the evidence. {_question(prompt)}")
     return Message(rules, tuple(_joined(pieces)))
 
@@ -56,20 +58,19 @@ def _question(prompt: Prompt) -> str:
     return "\n".join([f"Question: {prompt.question.strip()}", *options])
 
 
-def _overview(sheet: EvidenceSheet, mark: str) -> Iterator[str | Frame]:
+def _overview(sheet: EvidenceSheet, mark: str, videos: Mapping[str, str]) -> Iterator[str | Frame]:
     if sheet.overview_video is None:
         return
-    title = one_plain_line(sheet.overview_video.title, _TITLE_CHARACTERS)
-    yield f'{mark} pictures from all over the video "{title}", not to be cited'
+    video = videos[sheet.overview_video.video_id]
+    yield f"{mark} pictures from all over {video}, not to be cited"
     yield from _pictures(sheet.overview)
     yield f"{mark} end"
 
 
-def _clip(each: EvidenceClip, mark: str) -> Iterator[str | Frame]:
-    title = one_plain_line(each.video.title, _TITLE_CHARACTERS)
+def _clip(each: EvidenceClip, mark: str, video: str) -> Iterator[str | Frame]:
     span = each.clip.span
     yield (
-        f'{mark} clip [{each.number}] of the video "{title}", '
+        f"{mark} clip [{each.number}] of {video}, "
         f"{timecode(span.start_seconds)} to {timecode(span.stop_seconds)}"
     )
     pending = list(each.frames)

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 from clamr_rag.answering.passages import Passage
 from clamr_rag.answering.plain import one_plain_line, timecode
-from clamr_rag.types import Modality
+from clamr_rag.types import Modality, Video
+
+MOST_NOTES = 10
+"""Notes of one answer; a hostile video can hold thousands of such lines."""
 
 # What many patterns share. Every repetition is bounded, so that no text can make a search slow.
 _DROP = (
@@ -217,17 +221,19 @@ def instruction_kind(text: str) -> str | None:
     return None
 
 
-def suspicion_note(passage: Passage, title: str) -> str:
-    """One line for the reader of an answer about such a passage."""
+def suspicion_notes(suspects: Iterable[tuple[Passage, Video]]) -> list[str]:
+    """A line for the reader of an answer about each such passage; many are counted, not listed."""
+    notes = list(dict.fromkeys(_note(passage, video.title) for passage, video in suspects))
+    more = len(notes) - MOST_NOTES
+    return notes if more <= 0 else [*notes[:MOST_NOTES], f"{more} more lines read like that"]
+
+
+def _note(passage: Passage, title: str) -> str:
     where = f"{passage.modality.label} of {one_plain_line(title, 80)}"
-    when = (
-        ""
-        if passage.modality == Modality.DESCRIPTION
-        else f" at {timecode(passage.span.start_seconds)}"
-    )
+    is_timed = passage.modality != Modality.DESCRIPTION
+    when = f" at {timecode(passage.span.start_seconds)}" if is_timed else ""
     kind = instruction_kind(passage.text)
-    how = f" ({kind})" if kind else ""
-    return f"{where}{when} reads like an instruction to a machine{how}; it is not followed"
+    return f"{where}{when} reads like an instruction to a machine ({kind}); it is not followed"
 
 
 def _readings(text: str) -> list[str]:
