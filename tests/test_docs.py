@@ -43,11 +43,20 @@ def test_every_command_is_named() -> None:
 def test_every_option_named_exists() -> None:
     commands = ("ask", "index", "search", "config show")
     known = "".join(help_of(*command.split()) for command in commands)
-    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    prose = re.sub(r"```.*?```|`python -m [^`]*`", "", README, flags=re.DOTALL)
     options = set(re.findall(r"(--[a-z][a-z-]+)", prose))
     assert options
     missing = sorted(option for option in options if not re.search(rf"{option}\b", known))
     assert not missing
+
+
+def test_options_of_measuring_commands_exist() -> None:
+    commands = re.findall(r"`python -m (eval\.\w+)([^`]*)`", README)
+    assert commands
+    for module, arguments in commands:
+        path = ROOT / (module.replace(".", "/") + ".py")
+        for option in re.findall(r"--[a-z][a-z-]+", arguments):
+            assert f'"{option}"' in path.read_text(encoding="utf-8"), (module, option)
 
 
 def test_make_targets_exist() -> None:
