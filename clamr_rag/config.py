@@ -109,8 +109,8 @@ class EncoderOptions(StageOptions):
     )
     seeded_projection: bool = Field(
         False,
-        description="Let an adapter that was saved without its projection draw one from a fixed seed; "
-        "it is not the training run's own.",
+        description="Let an adapter that was saved without its projection draw one from a fixed "
+        "seed; it is not the training run's own.",
     )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         "auto", description="Attention kernel of the language model; auto is sdpa."
@@ -122,7 +122,10 @@ class IndexOptions(StageOptions):
     """How clips are stored and found."""
 
     vectors_per_clip: int = Field(
-        64, ge=0, description="Token vectors kept per clip after pooling; 0 keeps all."
+        64,
+        ge=0,
+        description="Token vectors kept per clip after pooling, at least one per modality; "
+        "0 keeps all.",
     )
     pooling: Literal["hierarchical", "kmeans"] = Field(
         "hierarchical", description="How token vectors that are alike are found and merged."
@@ -168,7 +171,9 @@ class AnswerOptions(StageOptions):
         16, ge=0, description="Most pictures shown to a model that answers; 0 shows none."
     )
     overview_frames: int = Field(
-        4, ge=0, description="Of these, pictures spread evenly over the best clip's whole video."
+        4,
+        ge=0,
+        description="Of these, a quarter at most: spread evenly over the best clip's whole video.",
     )
     frame_side: int = Field(
         512, ge=56, description="Longest side in pixels of a picture shown to a model."
@@ -200,7 +205,9 @@ class LibraryOptions(StageOptions):
     adapter: str | None = Field(
         None, description="Folder or hub id of a LoRA adapter on top of a checkpoint."
     )
-    device: str = Field("auto", description="Where models run: auto, or cpu, cuda, cuda:1, mps where it is there.")
+    device: str = Field(
+        "auto", description="Where models run: auto, or cpu, cuda, cuda:1, mps where it is there."
+    )
     dtype: str = Field("auto", description="Number format of the encoder's weights.")
 
 

@@ -37,6 +37,9 @@ class ClamrError(Exception):
     exit_code: ClassVar[int] = 1
     code: ClassVar[str] = "CR-E001"
 
+    clips: tuple[Any, ...] = ()
+    """The `ScoredClip`s that were found where searching went well and answering did not."""
+
     def __init__(self, got: str, *, allowed: str = "", hint: str = "") -> None:
         self.got, self.allowed, self.hint = (_one_line(part) for part in (got, allowed, hint))
         parts = [self.got]
@@ -85,9 +88,6 @@ class AnswererError(ClamrError):
 
     exit_code = 6
     code = "CR-E016"
-
-    clips: tuple[Any, ...] = ()
-    """The `ScoredClip`s that were found: searching went well."""
 
 
 class LibraryError(ClamrError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from clamr_rag.answering.citations import resolve
 from clamr_rag.answering.footage import Footage, even_seconds
 from clamr_rag.config import Options
 from clamr_rag.encoder import Encoder, load_encoder
-from clamr_rag.errors import AnswererError, UsageError
+from clamr_rag.errors import ClamrError, UsageError
 from clamr_rag.index import ClipIndex, open_index
 from clamr_rag.index.records import Problem, VideoRecord
 from clamr_rag.index.store import Store
@@ -40,6 +41,8 @@ class VideoLibrary:
         self.options = options
         self._load = load
         self._make_answerer = make_answerer
+        # Threads that ask at once must not load a model each.
+        self._first_use = threading.RLock()
 
     @classmethod
     def open(
@@ -177,14 +180,19 @@ class VideoLibrary:
             on_text: Is told the answer piece by piece while it is written.
 
         Raises:
+            UsageError: Choices that are none, or an answerer that cannot be one.
+            ModelMissingError: A local model is not on this machine.
             AnswererError: The model cannot be reached, refuses, or says nothing.
+            OutOfMemoryError: What a local model is to read does not fit.
         """
+        if isinstance(choices, str):
+            raise UsageError(f"got choices {choices!r}", allowed="a list of options")
         prompt = Prompt(question, tuple(choices), tuple(clips))
         started = time.monotonic()
         try:
             generator = self._answerer.generator
             draft = generator.generate(prompt, on_text)
-        except AnswererError as error:
+        except ClamrError as error:
             error.clips = prompt.clips
             raise
         return resolve(
@@ -229,9 +237,14 @@ class VideoLibrary:
         """Checks every stored byte against its checksum."""
         return self.store.verify()
 
-    @cached_property
+    @property
     def encoder(self) -> Encoder:
         """The encoder, loaded and checked to be the one that made the library."""
+        with self._first_use:
+            return self._encoder
+
+    @cached_property
+    def _encoder(self) -> Encoder:
         encoder = self._load()
         if self.store.encoder is not None:
             self.store.claim_encoder(encoder.name, encoder.fingerprint)
@@ -249,8 +262,13 @@ class VideoLibrary:
     def _footage(self) -> Footage:
         return Footage(self.store, self.options.media)
 
-    @cached_property
+    @property
     def _answerer(self) -> ChosenGenerator:
+        with self._first_use:
+            return self._chosen_answerer
+
+    @cached_property
+    def _chosen_answerer(self) -> ChosenGenerator:
         return self._make_answerer(self.encoder, self._footage)
 
     def close(self) -> None:

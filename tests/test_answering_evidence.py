@@ -144,7 +144,7 @@ def test_each_modality_has_its_own_budget(footage: Footage) -> None:
     assert 300 < len(description.text) < 400, "cut short, not left out"
     assert full.metadata[0].text.startswith(description.text)
     assert set(sheet.notes) == {
-        "not all on screen fitted into what the model reads",
+        "not all screen text fitted into what the model reads",
         "not all metadata fitted into what the model reads",
     }
 

@@ -13,7 +13,8 @@ from clamr_rag.answering.marks import CitationMarks
 PIECES = st.lists(
     st.sampled_from(
         ["[", "]", "【", "】", "(", ")", "1", "2", "9", "12", ",", ";", "-", " ", "  ", "\n",
-         "clip ", "and", "word", ".", "[3]", "[1, 2]", "[9]", "!", "a[0]", "0", "［2］"]
+         "clip ", "clips ", "Clip 2", "c", " and ", "and", "word", ".",
+         "[3]", "[1, 2]", "[9]", "!", "a[0]", "0", "［2］"]
     ),
     max_size=40,
 )  # fmt: skip
@@ -52,6 +53,35 @@ def rewritten(*pieces: str, num_clips: int = 4) -> tuple[str, list[int], int]:
 )  # fmt: skip
 def test_the_forms_of_a_citation(reply: str, shown: str, cited: list[int]) -> None:
     assert rewritten(reply) == (shown, cited, 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown", "cited"),
+    [
+        # A reader who is shown [1] would take the model's clip 1 for it.
+        ("It fell [3], as clip 1 shows.", "It fell [1], as clip [2] shows.", [3, 1]),
+        ("Clip 4: it fell.", "Clip [1]: it fell.", [4]),
+        ("(see clip #2)", "(see clip [1])", [2]),
+        ("Clips 2, 3 and 4 agree.", "Clips [1][2][3] agree.", [2, 3, 4]),
+        ("In clips 2–3.", "In clips [1][2].", [2, 3]),
+        ("It fell [clip 3 at 00:10].", "It fell [clip [1] at 00:10].", [3]),
+        ("In clip 2 and 3 more", "In clip [1] and 3 more", [2]),
+        ("clip 3(x)", "clip [1] (x)", [3]),
+    ],
+)
+def test_clips_named_in_a_sentence_get_the_readers_numbers(
+    reply: str, shown: str, cited: list[int]
+) -> None:
+    assert rewritten(reply) == rewritten(*reply) == (shown, cited, 0)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["clip 9 of the series", "clips 2 and 9", "clip 0", "a paperclip 2", "clip 2.5", "clip 3% off",
+     "clip 2nd", "clip 2:30", "video-clip 2", "clip two"],
+)  # fmt: skip
+def test_other_words_about_clips_stay(reply: str) -> None:
+    assert rewritten(reply) == rewritten(*reply) == (reply, [], 0)
 
 
 @pytest.mark.parametrize(

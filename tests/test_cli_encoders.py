@@ -153,6 +153,24 @@ def test_a_device_that_is_not_here_is_one_line(
 
 def test_models_verify_a_folder(tmp_path: Path) -> None:
     save_vl(tmp_path / "checkpoint")
-    run = clamr("models", "verify", tmp_path / "checkpoint", home=tmp_path)
+    save_adapter(tmp_path / "adapter", base="checkpoint")
+    verify = ("models", "verify", tmp_path / "checkpoint", "--adapter", tmp_path / "adapter")
+    run = clamr(*verify, home=tmp_path)
     assert run.code == 0, run.err
     assert "model.safetensors" in run.out
+    assert "adapter_model.safetensors" in run.out
+    (tmp_path / "checkpoint" / "tokenizer.json").unlink()
+    run = clamr(*verify, home=tmp_path)
+    assert run.code == 6
+    assert "1 of 6 files" in run.errors[0]
+
+
+@pytest.mark.parametrize("command", ["pull", "verify", "merge"])
+def test_the_embedded_encoder_has_nothing_to_fetch_or_merge(
+    tmp_path: Path, run_here: Callable[..., Run], command: str
+) -> None:
+    run = run_here("models", command, "mini", *([tmp_path / "new"] if command == "merge" else []))
+    assert run.code == 2
+    [error] = run.errors
+    assert "got mini" in error
+    assert "allowed: clamr, clamr-omni" in error

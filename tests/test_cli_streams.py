@@ -39,6 +39,7 @@ def test_progress_and_notes_are_on_stderr_and_data_on_stdout(again: Runner) -> N
     assert told.code == 0
     assert [line.split()[1] for line in told.out.splitlines()] == ["indexed"]
     assert [line.split()[:3] for line in told.err.splitlines()] == [
+        ["encoder", "mini", "on"],
         ["talk.mp4", "1/3", "speech"],
         ["talk.mp4", "2/3", "screen"],
         ["talk.mp4", "3/3", "clips"],

@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media_files import Plan, make_video
 from qwen_checkpoints import save_vl
 
-from clamr_rag.config import EncoderOptions
+from clamr_rag.config import EncoderOptions, MediaOptions
 from clamr_rag.encoder import load_encoder
 from clamr_rag.encoder.clip_batches import (
     WINDOW_BATCHES,
@@ -21,10 +22,10 @@ from clamr_rag.encoder.clip_batches import (
     plan_windows,
     rough_tokens,
 )
-from clamr_rag.encoder.clip_reading import frame_seconds
+from clamr_rag.encoder.clip_reading import frame_seconds, read_clips
 from clamr_rag.encoder.inputs import clip_input
 from clamr_rag.encoder.qwen import QwenEncoder
-from clamr_rag.types import Clip, Cue, MetadataLine, OcrLine, TimeSpan
+from clamr_rag.types import Clip, Cue, MetadataLine, Modality, OcrLine, TimeSpan
 
 LETTERS = st.lists(st.integers(0, 3000), max_size=70)
 SIZES = st.integers(1, 9)
@@ -104,6 +105,19 @@ def test_the_rough_length_counts_texts_up_to_their_caps_and_sound() -> None:
 
 def test_frames_stand_in_the_middle_of_their_shares() -> None:
     assert frame_seconds(TimeSpan(10, 20), 5) == [11, 13, 15, 17, 19]
+
+
+@pytest.mark.parametrize(
+    ("max_pixels", "size"), [(224 * 224, (768, 216)), (1_000_000, (1280, 360))]
+)
+def test_frames_have_the_pixels_that_the_encoder_may_have(
+    tmp_path: Path, max_pixels: int, size: tuple[int, int]
+) -> None:
+    plan = Plan(size=(1280, 360), frame_seconds=[0.0, 0.5, 1.0])
+    video = make_video(tmp_path / "wide.mp4", plan).path
+    options = EncoderOptions(max_pixels=max_pixels, max_frames=2)
+    [read] = read_clips(video, [clip(0, 0, 1.0)], {Modality.VIDEO}, options, MediaOptions())
+    assert [frame.shape[1::-1] for frame in read.frames] == [size] * 2
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -235,6 +235,12 @@ def test_an_adapter_may_bring_its_projection(vl: Path, tmp_path: Path) -> None:
         ({"use_dora": True}, "use_dora=True"),
         ({"bias": "all"}, "bias='all'"),
         ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern"),
+        # Only the tokens after the invocation are adapted.
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
+        ({"use_qalora": True}, "use_qalora=True"),
+        # The base that these belong to is not the one that was published.
+        ({"init_lora_weights": "pissa_niter_16"}, "init_lora_weights='pissa_niter_16'"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights='olora'"),
         ({"lora_alpha": None}, "lora_alpha=None; allowed: a number above 0"),
         ({"r": None}, "r=None"),
         ({"r": "4"}, "r='4'"),

@@ -171,6 +171,21 @@ def test_verify_misses_no_missing_shard(vl_copy: Path) -> None:
     assert damaged == ["model-00001-of-00001.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_verify_misses_no_file_that_loading_needs(vl_copy: Path, name: str) -> None:
+    (vl_copy / name).unlink()
+    damaged = [check.path.name for check in verify(str(vl_copy)) if check.intact is False]
+    assert damaged == [name]
+
+
+def test_verify_takes_the_tokenizer_of_the_adapter(vl_copy: Path, tmp_path: Path) -> None:
+    """As loading does where the base has none."""
+    save_adapter(tmp_path / "adapter", base="checkpoint")
+    shutil.move(vl_copy / "tokenizer.json", tmp_path / "adapter" / "tokenizer.json")
+    checks = verify(str(vl_copy), str(tmp_path / "adapter"))
+    assert not [check.path.name for check in checks if check.intact is False]
+
+
 def test_verify_names_a_damaged_index(vl_copy: Path) -> None:
     (vl_copy / "model.safetensors.index.json").write_text("{")
     with pytest.raises(UsageError, match=r"index\.json is not JSON"):

@@ -209,8 +209,17 @@ def test_what_mini_cannot_honour_is_an_error() -> None:
         load_encoder("mini", device="no-such-device")
     with pytest.raises(UsageError, match="up to 510"):
         load_encoder("mini", options=EncoderOptions(asr_tokens=511))
-    for options in (EncoderOptions(attention="eager"), EncoderOptions(seeded_projection=True)):
-        with pytest.raises(UsageError, match="for mini"):
-            load_encoder("mini", options=options)
+    for name, value in {
+        "attention": "eager",
+        "augmentation_tokens": 5,
+        "max_audio_seconds": 5.0,
+        "max_frames": 4,
+        "max_pixels": 10_000,
+        "released_omni_message": True,
+        "seeded_projection": True,
+        "true_frame_times": True,
+    }.items():
+        with pytest.raises(UsageError, match=f"got {name} for mini"):
+            load_encoder("mini", options=EncoderOptions(**{name: value}))
     with pytest.raises(UsageError, match="adapter"):
         load_encoder("mini", adapter="some/adapter")

@@ -254,6 +254,17 @@ def test_the_released_omni_message_has_no_role(folder: Path, clips: list[ClipInp
     assert usual.fingerprint != released.fingerprint
 
 
+def test_only_a_model_that_hears_takes_a_cap_of_sound(folder: Path) -> None:
+    if folder.name == "vl":
+        with pytest.raises(UsageError, match=r"got max_audio_seconds .* no Omni model"):
+            load(folder, max_audio_seconds=2.0)
+        return
+    clip = ClipInput(audio=np.ones(16_000 * 4, np.float32), audio_start_seconds=0.0)
+    [short] = load(folder, max_audio_seconds=2.0).encode_clips([clip])
+    [long] = load(folder).encode_clips([clip])
+    assert 0 < len(short) < len(long)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -347,11 +358,12 @@ class Crowded:
         self._backbone = backbone
         self._room = room
         self.sizes: list[int] = []
+        self.error: Exception = torch.OutOfMemoryError("CUDA out of memory")
 
     def __call__(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
         self.sizes.append(len(sequences))
         if len(sequences) > self._room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         vectors: torch.Tensor = self._backbone(sequences)
         return vectors
 
@@ -381,6 +393,44 @@ def test_lack_of_memory_halves_the_batch_and_says_so(
     # It learns: after two failures nothing larger than what fitted is tried again.
     assert crowded.sizes == [8, 4, 2, 2, 2, 2]
     assert "out of memory with 8 clips at a time, going on with 4" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate "
+                     "memory: you tried to allocate 9 bytes. Error code 12"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)  # fmt: skip
+def test_every_way_of_saying_that_memory_ran_out_halves_the_batch(
+    crowd: Callable[[int], tuple[QwenEncoder, Crowded]],
+    encoder: QwenEncoder,
+    clips: list[ClipInput],
+    error: Exception,
+) -> None:
+    small, crowded = crowd(3)
+    crowded.error = error
+    # An empty clip among them counts as one of the batch, and is none of the backbone's.
+    mixed = [*clips[:3], ClipInput(), *clips[3:7]]
+    assert far(small.encode_clips(mixed), encoder.encode_clips(mixed)) < 1e-5
+    assert max(crowded.sizes[2:]) <= 3
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_weights_that_do_not_fit_are_told_as_lack_of_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Backbone, "to", full)
+    with pytest.raises(OutOfMemoryError, match="do not fit on cpu as float32") as caught:
+        load(folder)
+    assert caught.value.exit_code == 10
 
 
 def test_a_clip_that_never_fits_is_an_error(

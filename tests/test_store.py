@@ -105,6 +105,22 @@ def test_one_encoder_per_library(store: Store) -> None:
     assert store.encoder == ("mini", "mini:1")
 
 
+def test_a_checkpoint_that_was_moved_is_the_same_encoder(store: Store) -> None:
+    """One folder has many names: relative, absolute, through a link, after a move."""
+    store.claim_encoder("/models/clamr", "clamr:7")
+    add_video(store, FILM, [clip_vectors([1], 1)])
+    store.claim_encoder("clamr", "clamr:7")
+    assert store.encoder == ("/models/clamr", "clamr:7")
+
+
+def test_one_name_with_other_weights_is_not_told_to_use_itself(store: Store) -> None:
+    store.claim_encoder("clamr", "clamr:7")
+    add_video(store, FILM, [clip_vectors([1], 1)])
+    with pytest.raises(EncoderMismatchError, match="got clamr \\(clamr:8\\)") as caught:
+        store.claim_encoder("clamr", "clamr:8")
+    assert "weights, adapter and encoder options" in caught.value.hint
+
+
 def test_vectors_of_one_width(store: Store) -> None:
     add_video(store, FILM, [clip_vectors([1], 1, dim=16)])
     with pytest.raises(LibraryError, match="8 numbers; allowed: 16"):

@@ -193,4 +193,5 @@ def make_generator(
             GeneratedAnswers(OpenAiModel(name, options), footage, options), reason
         )
     reason = "auto: no model server is named" if kind == "auto" else None
-    return ChosenGenerator(ExtractiveGenerator(encoder), reason)
+    quotes = ExtractiveGenerator(encoder, abstain_below=options.abstain_below)
+    return ChosenGenerator(quotes, reason)

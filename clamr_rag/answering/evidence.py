@@ -22,6 +22,8 @@ from clamr_rag.types import Clip, Frame, Modality, ScoredClip, Video
 
 _SAME_MOMENT_SECONDS = 0.5
 """Two wishes nearer than this would show much the same picture twice."""
+_KINDS = {Modality.OCR: "screen text"}
+"""Where the label is no noun."""
 _OVERVIEW = ""
 """Owner of the pictures that belong to no clip."""
 
@@ -133,7 +135,7 @@ def _filled(
         kept.sort(key=lambda passage: (passage.span.start_seconds, passage.modality))
         filled.append(replace(each, passages=tuple(kept)))
     notes = [
-        f"not all {modality.label} fitted into what the model reads"
+        f"not all {_KINDS.get(modality, modality.label)} fitted into what the model reads"
         for modality in sorted(spent | shortened)
     ]
     return filled, notes

@@ -66,8 +66,15 @@ class ExtractiveGenerator:
 
     name = "extractive"
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, abstain_below: float = 0.0) -> None:
+        """Scores passages with an encoder.
+
+        Args:
+            encoder: Of the library.
+            abstain_below: A draft of less confidence will be no answer, so it is not told early.
+        """
         self._encoder = encoder
+        self._abstain_below = abstain_below
 
     def generate(self, prompt: Prompt, on_text: OnText | None = None) -> Draft:
         """Quotes one to three passages of the prompt's clips, or picks a choice by them.
@@ -75,7 +82,7 @@ class ExtractiveGenerator:
         Passages that read like an instruction to a machine are noted and never quoted.
         """
         draft = self._draft(prompt)
-        if on_text and draft.quotes:
+        if on_text and draft.quotes and draft.confidence >= self._abstain_below:
             on_text(draft.text)
         return draft
 

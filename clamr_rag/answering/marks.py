@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _OPENERS, _CLOSERS = "[【［〔", "]】］〕"
 _INSIDE = r"[\d ,;&#–\-clipsandCLIPSAND]{0,80}"
@@ -10,6 +11,17 @@ _INSIDE = r"[\d ,;&#–\-clipsandCLIPSAND]{0,80}"
 _CANDIDATE = re.compile(rf" ?[{re.escape(_OPENERS)}]({_INSIDE})[{re.escape(_CLOSERS)}]")
 _PENDING = re.compile(rf" ?(?:[{re.escape(_OPENERS)}]{_INSIDE})?$")
 _BRACKETS = re.compile(rf"[{re.escape(_OPENERS + _CLOSERS)}\n]")
+
+_JOINED = r"(?:, (?:and )?| and | & | ?[–-] ?)"
+_NAME = re.compile(
+    rf"(?<![\w-])(?:clip(s)? )(?P<numbers>#?\d{{1,4}}(?(1)(?:{_JOINED}#?\d{{1,4}}){{0,6}}))"
+    r"(?![\w%]|[.:,]\d)",
+    re.IGNORECASE,
+)
+"""A clip named in a sentence ("as clip 7 shows") rather than in brackets."""
+_NAME_PENDING = re.compile(
+    r"(?<![\w-])c(?:l(?:i(?:p(?:s?(?: [\d ,.:&#–\-and]{0,80})?)?)?)?)?$", re.IGNORECASE
+)
 
 _ITEM = r"(?:clips? *)?#?\d{1,4}(?: *[–-] *\d{1,4})?"
 _MARK = re.compile(rf" *{_ITEM}(?:(?: *(?:[,;&]|\band\b))+ *{_ITEM})* *", re.IGNORECASE)
@@ -19,14 +31,15 @@ _RANGE = re.compile(r"(\d+)(?: *[–-] *(\d+))?")
 class CitationMarks:
     """Rewrites a reply as it comes in: ``[7]`` becomes ``[1]`` if clip 7 is the first cited.
 
-    Marks of clips that the model was not given are dropped and counted. How a reply is cut into
-    pieces makes no difference.
+    So does ``clip 7`` in a sentence, which a reader would else take for ``[7]``. Marks of clips
+    that the model was not given are dropped and counted. How a reply is cut into pieces makes no
+    difference.
     """
 
     def __init__(self, num_clips: int) -> None:
         """Knows clips 1 to ``num_clips``."""
         self._num_clips = num_clips
-        self._pending = ""
+        self._before, self._pending = "", ""
         self._in_bracket = False
         self._after_mark = False
         self._owes_space = False
@@ -37,20 +50,36 @@ class CitationMarks:
 
     def feed(self, text: str) -> str:
         """Takes a piece of the reply and returns what can be shown of it by now."""
-        ready = self._pending + text
-        found = _PENDING.search(ready)
-        cut = found.start() if found else len(ready)
-        self._pending = ready[cut:]
-        shown, start = [], 0
-        for candidate in _CANDIDATE.finditer(ready, 0, cut):
-            shown += [self._plain(ready[start : candidate.start()]), self._mark(candidate)]
-            start = candidate.end()
-        return "".join([*shown, self._plain(ready[start:cut])])
+        ready, start = self._before + self._pending + text, len(self._before)
+        pending = (each.search(ready, start) for each in (_PENDING, _NAME_PENDING))
+        cut = min((found.start() for found in pending if found), default=len(ready))
+        self._before, self._pending = ready[max(0, cut - 1) : cut], ready[cut:]
+        return self._rewritten(ready, start, cut)
 
     def finish(self) -> str:
         """Returns what was held back in case that a mark was coming."""
-        rest, self._pending = self._plain(self._pending), ""
-        return rest
+        ready, start = self._before + self._pending, len(self._before)
+        self._before, self._pending = "", ""
+        return self._rewritten(ready, start, len(ready))
+
+    def _rewritten(self, text: str, start: int, stop: int) -> str:
+        """A part of a text that holds each mark and name in it as a whole."""
+        shown = []
+        for candidate in _CANDIDATE.finditer(text, start, stop):
+            shown += [self._with_names(text, start, candidate.start()), self._mark(candidate)]
+            start = candidate.end()
+        return "".join([*shown, self._with_names(text, start, stop)])
+
+    def _with_names(self, text: str, start: int, stop: int) -> str:
+        """A part without marks; the clips that it names by their numbers get theirs."""
+        shown = []
+        for name in _NAME.finditer(text, start, stop):
+            numbers = self._numbers(name["numbers"]) or [0]
+            # "Clip 12" where there are three may be the video's own word.
+            if all(1 <= number <= self._num_clips for number in numbers):
+                shown += [self._plain(text[start : name.start("numbers")]), self._cited(numbers)]
+                self._after_mark, start = True, name.end()
+        return "".join([*shown, self._plain(text[start:stop])])
 
     def _plain(self, text: str) -> str:
         """Text without marks, which tells whether a bracket is open."""
@@ -67,20 +96,21 @@ class CitationMarks:
         if numbers is None:
             return self._plain(candidate[0])
         self._after_mark = True
-        shown = []
-        for number in numbers:
-            if not 1 <= number <= self._num_clips:
-                self.num_invented += 1
-                continue
-            if number not in self.cited:
-                self.cited.append(number)
-            shown.append(f"[{self.cited.index(number) + 1}]")
+        given = [number for number in numbers if 1 <= number <= self._num_clips]
+        self.num_invented += len(numbers) - len(given)
         spaced = self._owes_space or candidate[0].startswith(" ")
-        self._owes_space = spaced and not shown
-        if shown:
-            return (" " if spaced else "") + "".join(dict.fromkeys(shown))
+        self._owes_space = spaced and not given
+        if given:
+            return (" " if spaced else "") + self._cited(given)
         # Dropping [9] from "[[9]1]" must not make a mark of what surrounds it.
         return " " if self._in_bracket else ""
+
+    def _cited(self, numbers: Sequence[int]) -> str:
+        """The reader's marks of clips that there are."""
+        for number in numbers:
+            if number not in self.cited:
+                self.cited.append(number)
+        return "".join(dict.fromkeys(f"[{self.cited.index(number) + 1}]" for number in numbers))
 
     def _numbers(self, inside: str) -> list[int] | None:
         """The clip numbers that stand in a bracket, None if it is no mark."""

@@ -10,7 +10,7 @@ from clamr_rag.cli import exits
 from clamr_rag.cli.indexing import open_for, resolve_videos
 from clamr_rag.cli.invocation import Invocation
 from clamr_rag.cli.paths import is_there
-from clamr_rag.errors import AnswererError, UsageError
+from clamr_rag.errors import AnswererError, ClamrError, UsageError
 
 if TYPE_CHECKING:
     from clamr_rag.library import VideoLibrary
@@ -54,12 +54,14 @@ def ask(
         say_piece = invocation.terminal.say_piece if stream else None
         try:
             answer = library.ask(question, choices=choices, videos=video_ids, on_text=say_piece)
-        except AnswererError as error:
+        except ClamrError as error:
             # Searching went well: what it found is not lost with the answer.
-            _say_clips_of(error, invocation, library, question)
+            invocation.terminal.end_pieces()
+            if error.clips or isinstance(error, AnswererError):
+                _say_clips_of(error, invocation, library, question)
             raise
-        if stream:
-            invocation.terminal.say("")
+        finally:
+            invocation.terminal.end_pieces()
         _say_answer(answer, invocation, library, show_all=show_all, streamed=stream)
     return _exit_code(invocation, found=not answer.abstained)
 
@@ -93,16 +95,14 @@ def _say_answer(
 
 
 def _say_clips_of(
-    error: AnswererError, invocation: Invocation, library: VideoLibrary, question: str
+    error: ClamrError, invocation: Invocation, library: VideoLibrary, question: str
 ) -> None:
     """Shows the clips that were found although they were not answered from."""
     encoder = library.encoder
     if invocation.switches.json:
         from clamr_rag.cli.json_output import ask_failed_json
 
-        told = ask_failed_json(
-            question, error, encoder=encoder.name, running_on=encoder.running_on
-        )
+        told = ask_failed_json(question, error, encoder=encoder.name, running_on=encoder.running_on)
         invocation.terminal.say_json(told)
     else:
         from clamr_rag.cli.render import clip_lines

@@ -157,7 +157,9 @@ class _Batch:
         """Says once, before the first progress, with what the videos are read."""
         if self._encoder is None:
             self._encoder = encoder
-            self._invocation.terminal.note(f"encoder {encoder.name} on {encoder.running_on}")
+            if self._invocation.switches.progress == "auto":
+                said = f"encoder {encoder.name} on {encoder.running_on}"
+                self._invocation.terminal.note(said)
 
 
 def _refuse_folder(path: Path) -> None:

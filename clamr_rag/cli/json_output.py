@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clamr_rag.errors import AnswererError
+from clamr_rag.errors import ClamrError
 from clamr_rag.types import Answer, Citation, Evidence, Modality, ScoredClip, Statement
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def ask_json(answer: Answer, *, running_on: str | None = None) -> str:
 
 
 def ask_failed_json(
-    question: str, error: AnswererError, *, encoder: str, running_on: str | None
+    question: str, error: ClamrError, *, encoder: str, running_on: str | None
 ) -> str:
     """``ask --json`` where clips were found and the answerer failed: an answer of null."""
     return _dumps(

@@ -52,11 +52,17 @@ def ls(invocation: Invocation) -> int:
     )
 
 
-def verify(invocation: Invocation, name: Name) -> int:
+def verify(
+    invocation: Invocation,
+    name: Name,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="Folder or hub id of a LoRA adapter.")
+    ] = None,
+) -> int:
     """Compare a fetched model with the digests that the hub gave its files."""
     from clamr_rag.encoder import integrity
 
-    checks = integrity.verify(name)
+    checks = integrity.verify(name, adapter)
     verdict = {True: "ok", False: "DAMAGED", None: "no digest known"}
     _say(
         invocation,

@@ -81,6 +81,7 @@ class Terminal:
         self.quiet = quiet
         self.out: Console = _Stream(sys.stdout, color)
         self.err: Console = _Stream(sys.stderr, color)
+        self._in_line = False
 
     def say(self, *lines: Text | str) -> None:
         """Prints data."""
@@ -89,8 +90,17 @@ class Terminal:
 
     def say_piece(self, text: str) -> None:
         """Prints a part of a text that is still being written; line breaks stay."""
+        # Before it is written: Ctrl-C may come as soon as it is.
+        self._in_line = not text.endswith("\n")
         self.out.file.write("\n".join(map(safe, text.split("\n"))))
         self.out.file.flush()
+
+    def end_pieces(self) -> None:
+        """Ends the line that the last piece left open, if one did."""
+        if self._in_line:
+            self._in_line = False
+            self.out.file.write("\n")
+            self.out.file.flush()
 
     def say_json(self, text: str) -> None:
         """Prints data for a program as it is; it must be ASCII."""

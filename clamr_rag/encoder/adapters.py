@@ -21,7 +21,21 @@ from clamr_rag.encoder.layouts import (
 from clamr_rag.errors import ModelMissingError, UsageError
 
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(\.\w+)?\.weight")
-_UNSUPPORTED = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication")
+_UNSUPPORTED = (
+    "use_dora",
+    "alpha_pattern",
+    "fan_in_fan_out",
+    "layer_replication",
+    "lora_bias",
+    "alora_invocation_tokens",
+    "use_qalora",
+    "use_bdlora",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+)
+# These take a part out of the base's own weights, which the saved factors are to bring back.
+_CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +100,11 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / ADAPTER_CONFIG
     config = read_json(path)
+    start = str(config.get("init_lora_weights")).lower()
     refused = {
         "peft_type": config.get("peft_type") != "LORA",
         "bias": config.get("bias", "none") != "none",
+        "init_lora_weights": start.startswith(_CHANGES_THE_BASE),
         **{key: bool(config.get(key)) for key in _UNSUPPORTED},
     }
     if any(refused.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -13,7 +14,9 @@ from clamr_rag.encoder.inputs import clip_input
 from clamr_rag.types import Clip, ClipInput, Frame, Modality, TimeSpan
 
 _SIDE_PIXELS = 768
-"""Frames for an encoder, which scales them down further."""
+"""Frames for an encoder, which scales them down further, unless it may have more pixels."""
+_WIDEST = 4
+"""Frames up to this many times as wide as high come with all the pixels an encoder may have."""
 
 
 def read_clips(
@@ -40,10 +43,15 @@ def read_clips(
     frames: Iterator[Frame] = iter(())
     if looks:
         seconds = [second for of_clip in wanted for second in of_clip]
-        frames = media.iter_frames(path, seconds, media_options, max_side=_SIDE_PIXELS)
+        frames = media.iter_frames(path, seconds, media_options, max_side=longest_side(options))
     for clip, of_clip in zip(clips, wanted, strict=True):
         read = clip_input(clip, list(islice(frames, len(of_clip))))
         yield _with_sound(read, path, clip.span, media_options) if hears else read
+
+
+def longest_side(options: EncoderOptions) -> int:
+    """Longest side in pixels at which frames are read: none that the encoder uses is lost."""
+    return max(_SIDE_PIXELS, math.isqrt(options.max_pixels * _WIDEST))
 
 
 def frame_seconds(span: TimeSpan, count: int) -> list[float]:

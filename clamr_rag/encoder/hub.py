@@ -94,6 +94,11 @@ def locate(name: str, adapter: str | None = None) -> Checkpoint:
         ModelMissingError: Something is not here; the message has the command that fetches it.
         UsageError: The names do not go together.
     """
+    if name == "mini" and not Path(name).is_dir():
+        raise UsageError(
+            "got mini, which comes with the package and is no checkpoint",
+            allowed=f"{', '.join(PRESETS)}, a folder, or a hub id like owner/name",
+        )
     preset = PRESETS.get(name)
     own: _Found | None
     if preset and adapter is None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clamr_rag.encoder.hub import is_adapter, locate
-from clamr_rag.encoder.layouts import ADAPTER_FILE, expected_weight_files
+from clamr_rag.encoder.checkpoints import tokenizer_file
+from clamr_rag.encoder.hub import locate
+from clamr_rag.encoder.layouts import ADAPTER_FILE, CONFIG_FILE, expected_weight_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,22 @@ class FileCheck:
 def verify(name: str, adapter: str | None = None) -> list[FileCheck]:
     """Compares the files of a model with the digests under which the hub stores them.
 
-    Weight files that ought to be there and are not count as damaged.
+    Files that ought to be there and are not (weights, configuration, tokenizer) count as damaged.
     """
     checkpoint = locate(name, adapter)
     folders = [checkpoint.folder, *([checkpoint.adapter] if checkpoint.adapter else [])]
-    return [check for folder in folders for check in (*_present(folder), *_absent(folder))]
+    needed = [
+        checkpoint.folder / CONFIG_FILE,
+        *expected_weight_files(checkpoint.folder),
+        tokenizer_file(checkpoint),
+        *([checkpoint.adapter / ADAPTER_FILE] if checkpoint.adapter else []),
+    ]
+    # A link that leads nowhere is told as present and damaged.
+    absent = [path for path in needed if not path.is_symlink() and not path.exists()]
+    return [
+        *(check for folder in folders for check in _present(folder)),
+        *(FileCheck(path, False) for path in absent),
+    ]
 
 
 def _present(folder: Path) -> Iterator[FileCheck]:
@@ -45,13 +57,6 @@ def _present(folder: Path) -> Iterator[FileCheck]:
             blob = hashlib.sha1(usedforsecurity=False)
             blob.update(f"blob {target.stat().st_size}\0".encode())
             yield FileCheck(path, _digest(target, blob) == target.name)
-
-
-def _absent(folder: Path) -> Iterator[FileCheck]:
-    paths = [folder / ADAPTER_FILE] if is_adapter(folder) else expected_weight_files(folder)
-    # A link that leads nowhere is told as present and damaged.
-    yield from (FileCheck(path, False) for path in paths if not path.is_symlink()
-                and not path.exists())  # fmt: skip
 
 
 def _digest(target: Path, digest: hashlib._Hash) -> str:

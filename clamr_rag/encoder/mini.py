@@ -29,6 +29,8 @@ from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality, MultiVector
 
 PROJECTION = Path(__file__).with_name("mini_projection.safetensors")
 _CLS, _SEP, _PAD = 101, 102, 0
+_HONOURED = {"query_tokens", "ocr_tokens", "asr_tokens", "description_tokens", "batch_clips"}
+"""Options that mean something to an encoder of texts; another value of the others is refused."""
 
 # Words that a question asks with, not for: function words, light verbs, and talk about the video
 # itself. They match everything and say nothing of the moment.
@@ -208,7 +210,7 @@ def load_mini(options: EncoderOptions, *, device: str = "auto", dtype: str = "au
     if largest > 510:
         raise UsageError(f"got a cap of {largest} tokens for mini", allowed="up to 510")
     defaults = EncoderOptions()
-    for name in ("attention", "released_omni_message", "seeded_projection"):
+    for name in sorted(EncoderOptions.model_fields.keys() - _HONOURED):
         if getattr(options, name) != getattr(defaults, name):
             raise UsageError(f"got {name} for mini", allowed="only with the Qwen encoders")
     place = torch.device("cpu") if device == "auto" else choose_device(device)

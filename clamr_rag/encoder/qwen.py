@@ -1,7 +1,8 @@
 """CLaMR on Qwen2.5-VL and Qwen2.5-Omni: the released model, read jointly and scored late.
 
 arXiv 2506.06144. Facts and traps of the released code: shared/research/clamr.md; that this computes
-the same is proved by tests/test_parity.py.
+the same on Qwen2.5-VL is proved by tests/test_parity.py. Omni is held against transformers' own
+model (tests/test_encoder_qwen.py): the released Omni code does not run as shipped.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from clamr_rag.encoder.checkpoints import (
     tokenizer_file,
     weights_digest,
 )
-from clamr_rag.encoder.devices import Placement, place
+from clamr_rag.encoder.devices import Placement, dtype_name, place
 from clamr_rag.encoder.hub import Checkpoint, locate
 from clamr_rag.encoder.processing import (
     ChatTokenizer,
@@ -202,16 +203,8 @@ def load_qwen_encoder(
     stored_dim = stored_projection_dim(checkpoint)
     dim = stored_dim or RELEASED_DIM
     backbone = build_backbone(config, tokens, dim, placement.attention)
-    weights = read_weights(
-        checkpoint,
-        {name: weight.shape for name, weight in backbone.state_dict().items()},
-        device=placement.device,
-        dtype=placement.dtype,
-        seeded_projection=options.seeded_projection,
-    )
-    backbone.load_state_dict(weights, assign=True)
-    backbone.to(placement.device).eval()
     released = _released_message(checkpoint, tokens, options)
+    _fill(backbone, checkpoint, placement, seeded_projection=options.seeded_projection)
     # What the options come to with this checkpoint: a stored projection is never drawn.
     effective = options.model_copy(
         update={"released_omni_message": released, "seeded_projection": stored_dim is None}
@@ -224,6 +217,30 @@ def load_qwen_encoder(
         processor=ClipProcessor(tokenizer, tokens, options, released_message=released),
         options=options,
     )
+
+
+def _fill(
+    backbone: Backbone, checkpoint: Checkpoint, placement: Placement, *, seeded_projection: bool
+) -> None:
+    """Gives a backbone its weights, on the device where it is to run."""
+    try:
+        weights = read_weights(
+            checkpoint,
+            {name: weight.shape for name, weight in backbone.state_dict().items()},
+            device=placement.device,
+            dtype=placement.dtype,
+            seeded_projection=seeded_projection,
+        )
+        backbone.load_state_dict(weights, assign=True)
+        backbone.to(placement.device).eval()
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"the weights of {checkpoint.name} do not fit on {placement.device} as "
+            f"{dtype_name(placement.dtype)}: {error}",
+            hint="use another device, or --dtype bfloat16",
+        ) from error
 
 
 def _multi_vector(
@@ -252,12 +269,23 @@ def _batches(lengths: Sequence[int], batch_clips: int) -> list[list[int]]:
 
 def _released_message(checkpoint: Checkpoint, tokens: ModelTokens, options: EncoderOptions) -> bool:
     wanted = options.released_omni_message
-    if wanted and tokens.sound is None:
-        raise UsageError(
-            f"got released_omni_message for {checkpoint.name}, which is no Omni model",
-            allowed="the released message with Omni checkpoints",
-        )
+    if tokens.sound is None:
+        _refuse_options_of_sound(checkpoint, options)
     return checkpoint.released_message if wanted is None else wanted
+
+
+def _refuse_options_of_sound(checkpoint: Checkpoint, options: EncoderOptions) -> None:
+    """Raises UsageError for what only a model that hears could honour."""
+    seconds = EncoderOptions.model_fields["max_audio_seconds"].default
+    asked = {
+        "released_omni_message": bool(options.released_omni_message),
+        "max_audio_seconds": options.max_audio_seconds != seconds,
+    }
+    for name in (name for name, is_asked in asked.items() if is_asked):
+        raise UsageError(
+            f"got {name} for {checkpoint.name}, which is no Omni model",
+            allowed=f"{name} with Omni checkpoints",
+        )
 
 
 def _fingerprint(checkpoint: Checkpoint, effective: EncoderOptions) -> str:
@@ -267,7 +295,7 @@ def _fingerprint(checkpoint: Checkpoint, effective: EncoderOptions) -> str:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    told = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    told = ("can't allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         words in str(error) for words in told
     )

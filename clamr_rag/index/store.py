@@ -142,17 +142,21 @@ class Store:
     def claim_encoder(self, name: str, fingerprint: str) -> None:
         """Makes this the encoder of the library, or checks that it is.
 
+        The fingerprint decides: a folder that was moved, or is named by another path, is the same
+        encoder under another name.
+
         Raises:
             EncoderMismatchError: The library holds vectors of another one.
         """
         known = self.encoder
-        if known == (name, fingerprint):
+        if known and known[1] == fingerprint:
             return
         if known and vector_rows.any_at_all(self._database):
             raise EncoderMismatchError(
                 f"the library {self.directory} holds vectors of encoder {known[0]} ({known[1]}), "
                 f"got {name} ({fingerprint})",
-                hint=f"use encoder {known[0]}, or another folder for the new one",
+                hint=f"use encoder {known[0]} with the weights, adapter and encoder options it had "
+                "then, or another folder for the new one",
             )
         with self._change() as database:
             meta_rows.put_encoder(database, name, fingerprint)

@@ -10,14 +10,11 @@ import numpy as np
 
 from clamr_rag import media
 from clamr_rag.config import EncoderOptions
-from clamr_rag.encoder.clip_reading import frame_seconds
+from clamr_rag.encoder.clip_reading import frame_seconds, longest_side
 from clamr_rag.encoder.patches import pick_frames
 from clamr_rag.errors import ClamrError, UsageError
 from clamr_rag.training.data import TrainingPair
 from clamr_rag.types import ByteArray, ClipInput, FloatArray, Modality, TimeSpan
-
-_SIDE_PIXELS = 768
-"""As the ingest reads frames; the encoder scales them down further."""
 
 
 def read_clip(
@@ -59,7 +56,7 @@ def _see_and_hear(
         return *_pictures(pair, options), None
     span = pair.span or TimeSpan(0.0, media.probe(pair.video).duration_seconds)
     wanted = frame_seconds(span, options.max_frames)
-    with closing(media.iter_frames(pair.video, wanted, max_side=_SIDE_PIXELS)) as stream:
+    with closing(media.iter_frames(pair.video, wanted, max_side=longest_side(options))) as stream:
         frames = list(stream)
     # Past the end of the file, say.
     if not frames:
@@ -76,17 +73,18 @@ def _pictures(
     seconds = pair.frame_seconds or tuple(map(float, range(len(pair.frames))))
     # Only those that the encoder would pick are opened.
     kept = pick_frames(len(pair.frames), options.max_frames)
-    return tuple(seconds[i] for i in kept), tuple(_picture(pair.frames[i]) for i in kept)
+    side = longest_side(options)
+    return tuple(seconds[i] for i in kept), tuple(_picture(pair.frames[i], side) for i in kept)
 
 
-def _picture(path: Path) -> ByteArray:
+def _picture(path: Path, max_side: int) -> ByteArray:
     """The pixels ``(height, width, 3)`` of a picture file, upright."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGB")
-            upright.thumbnail((_SIDE_PIXELS, _SIDE_PIXELS), Image.Resampling.BICUBIC)
+            upright.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
             return np.asarray(upright)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} cannot be read as a picture: {error}") from error

@@ -83,6 +83,10 @@ class ChatModelAnswerer:
             raise self._error(fault, num_frames=len(message.frames)) from fault
 
     def _messages(self, message: Message) -> list[BaseMessage]:
+        if not message.frames:
+            # Some text-only models take a plain string and nothing else.
+            words = "".join(part for part in message.parts if isinstance(part, str))
+            return [SystemMessage(message.system), HumanMessage(words)]
         content: list[ContentBlock] = [
             create_text_block(part) if isinstance(part, str) else image_block(jpeg(part.pixels))
             for part in message.parts
