@@ -239,6 +239,7 @@ class ScriptedServer:
                 self.send_response(reply.status)
                 self.send_header("content-type", reply.kind)
                 self.send_header("transfer-encoding", "chunked")
+                self.send_header("connection", "close")
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
