@@ -6,9 +6,12 @@ and how many of these rightly; how many absent ones it declines; and, in bins of
 how often the lecture held the answer and how often the answer was right. For the extractive
 answerer "is it in the video" is also fitted by a logistic function of how well the quotes match the
 question; carry the two numbers into `clamr_rag.answering.extractive`. They were fitted on seeds
-100 to 105, so a report is honest on others only::
+100 to 105, so a report is honest on others only. Absent questions of lectures are about something
+else altogether; those of ``--world`` (`eval.synthetic`, its texts) ask of names and things that the
+clips do tell of, but not together::
 
     python -m eval.calibrate_abstention --seeds 200 205
+    python -m eval.calibrate_abstention --seeds 200 200 --world test 7
     python -m eval.calibrate_abstention --answerer openai:MODEL --base-url http://127.0.0.1:8000/v1
 """
 
@@ -18,7 +21,9 @@ import argparse
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +35,9 @@ from clamr_rag.answering.extractive import CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE
 from clamr_rag.config import AnswerOptions
 from clamr_rag.encoder.inputs import clip_input
 from clamr_rag.types import Clip, Cue, MetadataLine, OcrLine, TimeSpan, Video
-from eval.planted_facts import Fact, Lecture, make_lecture
+from eval.planted_facts import Lecture, make_lecture
 from eval.planted_video import SECONDS_PER_SLIDE
+from eval.synthetic import World, WorldVideo, make_questions, make_world
 
 _VIDEO = Video("lecture", "/lecture.mp4", "Autumn lecture series", 3600.0, 1)
 _PENALTY = 0.01
@@ -108,34 +114,82 @@ def ask_lecture(
         options: Which answerer, and its budgets; no pictures, as there are none.
         model: Takes the place of the options' answerer.
     """
+    with _library(options, model) as library:
+        _index(library, _VIDEO, tuple(lecture_clips(lecture)))
+        facts = [plant.fact for plant in lecture.planted]
+        planted = [_asked(library, fact.question, fact.answer) for fact in facts]
+        return planted + [_asked(library, fact.question, "") for fact in lecture.absent]
+
+
+def world_clips(video: WorldVideo) -> Iterator[Clip]:
+    """The clips of a world's video, with the texts that a perfect extraction would find."""
+    video_id = video.name.removesuffix(".mp4")
+    for number, clip in enumerate(video.clips):
+        shown = clip.span.start_seconds, clip.span.stop_seconds, (0.0, 0.0, 1.0, 1.0), 0.9
+        written = clip.board.texts() if clip.board else ()
+        tags = [MetadataLine(line, "tags") for line in clip.video_lines]
+        if clip.chapter:
+            tags.append(MetadataLine(f"Chapter: {clip.chapter}", "chapters", clip.span))
+        yield Clip(
+            f"{video_id}-{number:05d}",
+            video_id,
+            number,
+            clip.span,
+            clip.cues,
+            tuple(OcrLine(line, *shown) for line in written),
+            tuple(tags),
+        )
+
+
+def ask_world(
+    world: World, options: AnswerOptions | None = None, model: ChatModel | None = None
+) -> list[Asked]:
+    """Asks a world what one text of a clip tells and what none does, as `ask_lecture`.
+
+    Questions about pictures that are there, and those that need two modalities, are left out.
+    """
+    with _library(options, model) as library:
+        for video in world.videos:
+            video_id = video.name.removesuffix(".mp4")
+            known = Video(video_id, f"/{video.name}", video.title, video.duration_seconds, 1)
+            _index(library, known, tuple(world_clips(video)))
+        return [
+            _asked(library, question.question, question.answer_text)
+            for question in make_questions(world)
+            if question.kind in ("fact", "rival", "absent")
+        ]
+
+
+@contextmanager
+def _library(options: AnswerOptions | None, model: ChatModel | None) -> Iterator[VideoLibrary]:
+    """An empty library for as long as it is asked; it answers whatever its confidence."""
     unpictured = (options or AnswerOptions()).model_copy(update={"abstain_below": 0.0, "frames": 0})
     with (
         tempfile.TemporaryDirectory() as folder,
         VideoLibrary.open(folder, options=Options(answer=unpictured), answerer=model) as library,
     ):
-        _index(library, tuple(lecture_clips(lecture)))
-        planted = [_asked(library, plant.fact, is_planted=True) for plant in lecture.planted]
-        return planted + [_asked(library, fact, is_planted=False) for fact in lecture.absent]
+        yield library
 
 
-def _index(library: VideoLibrary, clips: Sequence[Clip]) -> None:
+def _index(library: VideoLibrary, video: Video, clips: Sequence[Clip]) -> None:
     store, encoder = library.store, library.encoder
     store.claim_encoder(encoder.name, encoder.fingerprint)
-    store.begin_video(_VIDEO, "calibration")
-    store.plan_clips(_VIDEO.video_id, clips)
+    store.begin_video(video, "calibration")
+    store.plan_clips(video.video_id, clips)
     for start in range(0, len(clips), 8):
         batch = clips[start : start + 8]
         vectors = encoder.encode_clips([clip_input(clip) for clip in batch])
         pairs = [(clip.clip_id, v) for clip, v in zip(batch, vectors, strict=True)]
-        store.put_vectors(_VIDEO.video_id, pairs)
-    store.finish_video(_VIDEO.video_id)
+        store.put_vectors(video.video_id, pairs)
+    store.finish_video(video.video_id)
 
 
-def _asked(library: VideoLibrary, fact: Fact, *, is_planted: bool) -> Asked:
-    answer: Answer = library.ask(fact.question)
+def _asked(library: VideoLibrary, question: str, right: str) -> Asked:
+    """Asks one question; without a right answer it is an absent one."""
+    answer: Answer = library.ask(question)
     # "11|eleven": any of the wordings.
-    has_words = any(w.casefold() in answer.text.casefold() for w in fact.answer.split("|"))
-    is_given = not answer.abstained
+    has_words = any(w.casefold() in answer.text.casefold() for w in right.split("|"))
+    is_planted, is_given = bool(right), not answer.abstained
     return Asked(is_planted, answer.confidence, is_given, is_given and is_planted and has_words)
 
 
@@ -253,6 +307,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs=2, default=(200, 205), help="first, past last")
+    parser.add_argument("--world", nargs=2, metavar=("SPLIT", "SEED"), help="ask a world, too")
+    parser.add_argument("--hours", type=float, default=0.5, help="length of the world")
     parser.add_argument("--slides", type=int, default=80, help="slides of each lecture")
     parser.add_argument("--answerer", default="extractive", help="extractive, openai:… or hf:…")
     parser.add_argument("--base-url", help="of the model's server")
@@ -260,15 +316,19 @@ def main() -> None:
     parser.add_argument("--bins", type=int, default=10)
     arguments = parser.parse_args()
     options = AnswerOptions(answerer=arguments.answerer, base_url=arguments.base_url)
-    asked: list[Asked] = []
+    asked: dict[str, list[Asked]] = {}
     for seed in range(*arguments.seeds):
-        asked += ask_lecture(make_lecture(arguments.slides, seed), options)
-        print(f"seed {seed}: {len(asked)} questions asked so far", flush=True)
-    print(f"{arguments.answerer}, seeds {arguments.seeds[0]} to {arguments.seeds[1] - 1}")
-    lines = report_lines(asked, threshold=arguments.threshold, num_bins=arguments.bins)
-    if arguments.answerer == "extractive":
-        lines += fit_lines(asked)
-    print(*lines, sep="\n")
+        lecture = make_lecture(arguments.slides, seed)
+        asked.setdefault("lectures", []).extend(ask_lecture(lecture, options))
+        print(f"seed {seed}: {len(asked['lectures'])} questions asked so far", flush=True)
+    if arguments.world:
+        split, seed = arguments.world
+        asked["world"] = ask_world(make_world(int(seed), arguments.hours, split), options)
+    for name, questions in asked.items():
+        lines = report_lines(questions, threshold=arguments.threshold, num_bins=arguments.bins)
+        print(f"{arguments.answerer}, {name}", *lines, sep="\n")
+    if arguments.answerer == "extractive" and asked:
+        print(*fit_lines(list(chain(*asked.values()))), sep="\n")
 
 
 if __name__ == "__main__":

@@ -184,6 +184,25 @@ def test_abstains_when_the_video_does_not_tell() -> None:
     assert answer.choice is None
 
 
+def test_words_from_two_clips_do_not_add_up_to_an_answer() -> None:
+    name = make_clip(0, cues=(Cue(2, 6, "The Lang bakery costs 40 euros."),))
+    other = make_clip(1, ocr_lines=(line("Theatre instrument: cello", 21, 30),))
+    question = "Which instrument do children play in winter at the Lang theatre?"
+    assert ask(question, name, other).abstained
+    told = make_clip(2, cues=(Cue(42, 46, "At the Lang theatre children play the harp."),))
+    answer = ask(question, name, other, told)
+    assert "harp" in answer.text
+    assert not answer.abstained
+
+
+def test_two_quotes_of_one_clip_vouch_together() -> None:
+    question = "What is the Q3 revenue, and when does the office in Lagos open?"
+    together = ask(question, TALK)
+    shown = make_clip(1, ocr_lines=(line("Q3 results: revenue $4.2M (+18 %)", 21, 30),))
+    said = make_clip(2, cues=(Cue(42, 48, "Next year we open an office in Lagos."),))
+    assert together.confidence > ask(question, shown, said).confidence
+
+
 def test_an_abstention_says_why() -> None:
     low = ask("How many moons does Jupiter have?", TALK)
     assert low.reason == f"confidence {low.confidence:.2f} is below 0.5"

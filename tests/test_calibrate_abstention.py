@@ -13,14 +13,17 @@ from clamr_rag.answering.prompts import NOT_IN_VIDEO
 from eval.calibrate_abstention import (
     Asked,
     ask_lecture,
+    ask_world,
     calibration_error,
     fit,
     fit_lines,
     match_score,
     reliability,
     report_lines,
+    world_clips,
 )
 from eval.planted_facts import Lecture, make_lecture
+from eval.synthetic import World, make_questions, make_world
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,37 @@ def test_the_extractive_answerer_tells_the_planted_from_the_absent(lecture: Lect
     assert np.mean(planted) > 0.8
     assert np.mean(absent) < 0.3
     assert len(fit_lines(asked)) == 2
+
+
+# --- a world
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world(3, 0.1, "train")
+
+
+def test_a_worlds_clips_hold_its_facts_and_nothing_more(world: World) -> None:
+    for video in world.videos:
+        clips = list(world_clips(video))
+        assert len(clips) == len(video.clips)
+        for clip, drawn in zip(clips, video.clips, strict=True):
+            texts = "\n".join(
+                [cue.text for cue in clip.cues]
+                + [line.text for line in clip.ocr_lines]
+                + [line.text for line in clip.metadata]
+            )
+            assert all(fact.told() in texts for fact in drawn.facts)
+            assert not any(fact.told() in texts for fact in world.unseen)
+            assert clip.span == drawn.span
+
+
+def test_a_world_is_asked_what_one_text_tells_and_what_none_does(world: World) -> None:
+    asked = ask_world(world, model=ScriptedModel(NOT_IN_VIDEO))
+    kinds = [question.kind for question in make_questions(world)]
+    assert sum(each.is_planted for each in asked) == kinds.count("fact") + kinds.count("rival")
+    assert sum(not each.is_planted for each in asked) == kinds.count("absent")
+    assert not any(each.is_given for each in asked)
 
 
 # --- arithmetic
