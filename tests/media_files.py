@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on stderr unless told
 
@@ -241,3 +242,12 @@ def _subtitle_packets(stream, track: Subtitles) -> Iterable[av.Packet]:
         packet.pts = packet.dts = round(start * 1000)
         packet.duration = round((stop - start) * 1000)
         yield packet
+
+
+def child_processes() -> list[psutil.Process]:
+    """This process's children, less multiprocessing's housekeeper: it lives until the end."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if not any("resource_tracker" in word for word in child.cmdline())
+    ]

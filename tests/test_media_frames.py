@@ -10,11 +10,10 @@ from pathlib import Path
 
 import av
 import numpy as np
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from media_files import MadeVideo, Plan, make_video, numbered_picture, read_number
+from media_files import MadeVideo, Plan, child_processes, make_video, numbered_picture, read_number
 
 from clamr_rag.config import MediaOptions
 from clamr_rag.errors import MediaError, MediaLimitError, UsageError
@@ -312,7 +311,7 @@ def test_frames_are_own_writable_arrays(made: Made) -> None:
 def test_closing_early_ends_the_child(made: Made) -> None:
     frames = iter_frames(made("mp4", Plan()).path, itertools.repeat(0.0))
     next(frames)
-    children = psutil.Process().children()
+    children = child_processes()
     assert len(children) == 1
     frames.close()
     assert not children[0].is_running()
@@ -320,7 +319,7 @@ def test_closing_early_ends_the_child(made: Made) -> None:
 
 def test_nothing_starts_before_the_first_frame_is_asked_for(made: Made) -> None:
     frames = iter_frames(made("mp4", Plan()).path, [0.0])
-    assert psutil.Process().children() == []
+    assert child_processes() == []
     frames.close()
 
 

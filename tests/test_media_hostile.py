@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import psutil
 import pytest
-from media_files import Plan, Subtitles, make_video, read_number
+from media_files import Plan, Subtitles, child_processes, make_video, read_number
 
 from clamr_rag.config import MediaOptions
 from clamr_rag.errors import MediaError, MediaLimitError
@@ -48,7 +48,7 @@ def read_everything(path: Path | str, options: MediaOptions | None = None) -> No
 @pytest.fixture(autouse=True)
 def _no_child_is_left() -> Iterator[None]:
     yield
-    assert psutil.Process().children() == []
+    assert child_processes() == []
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts", "srt", "mp3"])

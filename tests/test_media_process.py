@@ -11,11 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_files import make_video
+from media_files import child_processes, make_video
 
 from clamr_rag.config import MediaOptions
 from clamr_rag.errors import MediaError, MediaLimitError
@@ -42,7 +41,7 @@ def film(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_child_is_left() -> Iterator[None]:
     yield
-    assert psutil.Process().children() == []
+    assert child_processes() == []
 
 
 def impostor(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -207,7 +206,7 @@ def test_a_child_that_hangs_up_and_lives_on_is_ended(
 def test_ctrl_c_at_the_terminal_does_not_reach_the_child(film: Path) -> None:
     frames = iter_frames(film, itertools.repeat(0.0))
     next(frames)
-    (child,) = psutil.Process().children()
+    (child,) = child_processes()
     assert os.getpgid(child.pid) != os.getpgid(0)
     frames.close()
 

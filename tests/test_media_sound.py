@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from media_files import Plan, make_video
+from media_files import Plan, child_processes, make_video
 
 from clamr_rag.errors import MediaError, UsageError
 from clamr_rag.media import iter_audio, probe
@@ -173,7 +172,7 @@ def test_unusable_windows_are_refused(long_tone: Path, wrong: dict[str, float]) 
 def test_closing_early_ends_the_child(long_tone: Path) -> None:
     windows = iter_audio(long_tone, window_seconds=0.01)
     next(windows)
-    (child,) = psutil.Process().children()
+    (child,) = child_processes()
     windows.close()
     assert not child.is_running()
 
