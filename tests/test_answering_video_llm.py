@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 from transformers import Qwen2VLImageProcessorPil
 
 from clamr_rag import VideoLibrary
-from clamr_rag.answering import Message, Prompt
+from clamr_rag.answering import CUT_MARK, Message, Prompt
 from clamr_rag.answering.evidence import EvidenceClip, EvidenceSheet
 from clamr_rag.answering.prompts import message_of
-from clamr_rag.answering.video_llm import CUT_MARK, VideoLlm
+from clamr_rag.answering.video_llm import VideoLlm
 from clamr_rag.answering.video_llm_loading import FAMILIES as KNOWN
 from clamr_rag.answering.video_llm_pictures import PictureRules, patch_picture, picture_rules
 from clamr_rag.answering.video_llm_prompt import PromptLayout

@@ -119,6 +119,10 @@ class Message:
         return tuple(part for part in self.parts if isinstance(part, Frame))
 
 
+CUT_MARK = "\n…"
+"""Ends a reply that was cut at its limit, on a line of its own: ``Answer: B`` before it counts."""
+
+
 class ChatModel(Protocol):
     """A model that reads a message and writes a reply. It is given no tools."""
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clamr_rag.answering import Message
+from clamr_rag.answering import CUT_MARK, Message
 from clamr_rag.answering.openai_faults import Call, answerer_error, listed, without_key
 from clamr_rag.answering.openai_replies import ReplyEnd, ReplyError, model_names, reply_events
 from clamr_rag.answering.thoughts import ThoughtFilter
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLOUD_ADDRESS = "https://api.openai.com/v1"
-CUT_MARK = "\n…"
-"""Ends an answer that ran into its longest length; on a line of its own, since the line before may
-name an option."""
 _NO_KEY = "none"
 """What a server of one's own is sent where no key is set: the package insists on one."""
 _JPEG_QUALITY = 90

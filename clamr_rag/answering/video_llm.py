@@ -17,23 +17,19 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, TextIteratorStreamer
 
-from clamr_rag.answering import Message
+from clamr_rag.answering import CUT_MARK, Message
 from clamr_rag.answering.thoughts import ThoughtFilter
 from clamr_rag.answering.video_llm_loading import (
     Family,
     find_folder,
-    is_out_of_memory,
     load_model,
     read_family,
 )
 from clamr_rag.answering.video_llm_pictures import picture_rules
 from clamr_rag.answering.video_llm_prompt import THINKING, PromptLayout, PromptTokens
 from clamr_rag.config import AnswerOptions
-from clamr_rag.encoder.devices import Placement, place
+from clamr_rag.encoder.devices import Placement, is_out_of_memory, place
 from clamr_rag.errors import AnswererError, OutOfMemoryError
-
-CUT_MARK = "\n…"
-"""Ends an answer that its longest length cut off."""
 
 _log = logging.getLogger(__name__)
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from clamr_rag.answering.video_llm_pictures import PictureRules
 from clamr_rag.encoder.checkpoints import read_config
-from clamr_rag.encoder.devices import Placement
+from clamr_rag.encoder.devices import Placement, is_out_of_memory
 from clamr_rag.encoder.hub import PRESETS, is_adapter, locate
 from clamr_rag.encoder.hub_cache import hub_id
 from clamr_rag.encoder.layouts import some, weight_files
@@ -135,14 +134,6 @@ def load_model(folder: Path, family: Family, placement: Placement) -> Any:
         raise UsageError(
             f"{folder} cannot be loaded: {error}", hint="fetch the checkpoint again"
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says so; on the CPU only its words do."""
-    told = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in told
-    )
 
 
 def _config(model_class: Any, folder: Path) -> Any:

@@ -116,7 +116,6 @@ class Backbone(nn.Module):
         """Width of a vector."""
         return int(self.projection.out_features)
 
-    @torch.inference_mode()
     def forward(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
         """Unit vectors of all tokens, one sequence after the other: float32 ``(tokens, dim)``.
 

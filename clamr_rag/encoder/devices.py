@@ -97,3 +97,11 @@ def _choose_attention(name: str, device: torch.device, dtype: torch.dtype) -> st
                 allowed="a GPU and bfloat16 or float16",
             )
     return name
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on a CPU, and of cuDNN, only its words do."""
+    told = ("can't allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in str(error) for words in told
+    )

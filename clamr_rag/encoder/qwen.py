@@ -29,7 +29,7 @@ from clamr_rag.encoder.checkpoints import (
     tokenizer_file,
     weights_digest,
 )
-from clamr_rag.encoder.devices import Placement, dtype_name, place
+from clamr_rag.encoder.devices import Placement, dtype_name, is_out_of_memory, place
 from clamr_rag.encoder.hub import Checkpoint, locate
 from clamr_rag.encoder.processing import (
     ChatTokenizer,
@@ -142,9 +142,10 @@ class QwenEncoder:
         if self._room_clips and len(sequences) > self._room_clips:
             return self._embed_halves(sequences)
         try:
-            vectors = self.backbone(filled)
+            with torch.inference_mode():
+                vectors = self.backbone(filled)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             failed = error.with_traceback(None)
         else:
@@ -234,7 +235,7 @@ def _fill(
         backbone.load_state_dict(weights, assign=True)
         backbone.to(placement.device).eval()
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
             f"the weights of {checkpoint.name} do not fit on {placement.device} as "
@@ -292,10 +293,3 @@ def _fingerprint(checkpoint: Checkpoint, effective: EncoderOptions) -> str:
     values = effective.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     caps = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
     return f"qwen/{weights_digest(checkpoint)}/{caps}"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    told = ("can't allocate memory", "out of memory", "_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in told
-    )

@@ -40,7 +40,7 @@ from clamr_rag.errors import DiskFullError, UsageError
 
 _HEAD = (PROJECTION_WEIGHT, PROJECTION_BIAS)
 _HEAD_MODULE = "custom_text_proj"
-_PEFT_PREFIX = "base_model.model."
+PEFT_PREFIX = "base_model.model."
 
 
 def save_merged(
@@ -70,7 +70,7 @@ def save_merged(
     checkpoint, encoder = _load(name, adapter, dtype, options)
     weights = {saved_name(n): weight for n, weight in encoder.backbone.state_dict().items()}
     config = encoding_config(read_config(checkpoint.folder), checkpoint.folder)
-    _write_weights(weights, folder / WEIGHTS_FILE)
+    write_weights(weights, folder / WEIGHTS_FILE)
     shutil.copyfile(tokenizer_file(checkpoint), folder / TOKENIZER_FILE)
     _write_config(config | _message(checkpoint), folder / CONFIG_FILE)
 
@@ -102,8 +102,8 @@ def save_adapter(
         raise UsageError(f"{name} has no adapter", hint="name one with --adapter")
     weights = _without_head(checkpoint.adapter)
     head = encoder.backbone.state_dict()
-    weights |= {f"{_PEFT_PREFIX}{saved_name(n)}": head[n] for n in _HEAD}
-    _write_weights(weights, folder / ADAPTER_FILE)
+    weights |= {f"{PEFT_PREFIX}{saved_name(n)}": head[n] for n in _HEAD}
+    write_weights(weights, folder / ADAPTER_FILE)
     shutil.copyfile(tokenizer_file(checkpoint), folder / TOKENIZER_FILE)
     _write_config(_adapter_config(checkpoint, checkpoint.adapter), folder / ADAPTER_CONFIG)
 
@@ -154,13 +154,18 @@ def _claim(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+def write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Writes a safetensors file, if there is room for it.
+
+    Raises:
+        DiskFullError: There is not.
+    """
     num_bytes = sum(weight.nbytes for weight in weights.values())
     if shutil.disk_usage(path.parent).free < num_bytes:
         raise DiskFullError(
             f"{path} would take {num_bytes / 1e9:.1f} GB", hint="free some space or write elsewhere"
         )
-    stored = {name: weight.contiguous() for name, weight in weights.items()}
+    stored = {name: weight.cpu().contiguous() for name, weight in weights.items()}
     save_file(stored, path, metadata={"format": "pt"})
 
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from clamr_rag.encoder.architecture import encoding_config
 from clamr_rag.encoder.backbone import Backbone
@@ -30,11 +28,9 @@ from clamr_rag.encoder.layouts import (
     WEIGHTS_FILE,
     saved_name,
 )
-from clamr_rag.errors import DiskFullError
+from clamr_rag.encoder.saving import PEFT_PREFIX, write_weights
 from clamr_rag.training.adapting import TARGETS
 from clamr_rag.training.options import TrainOptions
-
-_PEFT_PREFIX = "base_model.model."
 
 
 def write_checkpoint(
@@ -58,7 +54,7 @@ def write_checkpoint(
         weights = _adapter_weights(backbone)
         config = _adapter_config(base, options)
         names = ADAPTER_FILE, ADAPTER_CONFIG
-    _write_weights(weights, new / names[0])
+    write_weights(weights, new / names[0])
     shutil.copyfile(tokenizer_file(base), new / TOKENIZER_FILE)
     # Last: a folder without its configuration is no checkpoint.
     config |= _message(base, options)
@@ -81,7 +77,7 @@ def _adapter_weights(backbone: Backbone) -> dict[str, torch.Tensor]:
         weight = weight + head.get_delta_weight("default").detach().float()
     weights[saved_name(PROJECTION_WEIGHT)] = weight
     weights[saved_name(PROJECTION_BIAS)] = bias
-    return {f"{_PEFT_PREFIX}{name}": tensor for name, tensor in weights.items()}
+    return {f"{PEFT_PREFIX}{name}": tensor for name, tensor in weights.items()}
 
 
 def _adapter_config(base: Checkpoint, options: TrainOptions) -> dict[str, Any]:
@@ -106,13 +102,3 @@ def _message(base: Checkpoint, options: TrainOptions) -> dict[str, bool]:
     wanted = options.encoder.released_omni_message
     released = base.released_message if wanted is None else wanted
     return {RELEASED_MESSAGE_KEY: True} if released else {}
-
-
-def _write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    num_bytes = sum(weight.nbytes for weight in weights.values())
-    if shutil.disk_usage(path.parent).free < num_bytes:
-        raise DiskFullError(
-            f"{path} would take {num_bytes / 1e9:.1f} GB", hint="free some space or write elsewhere"
-        )
-    stored = {name: weight.cpu().contiguous() for name, weight in weights.items()}
-    save_file(stored, path, metadata={"format": "pt"})

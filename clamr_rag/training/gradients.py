@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -151,12 +149,10 @@ def embed(
 
     Autocast computes in bfloat16; the vectors are float32 in either case.
     """
-    # `Backbone.forward` is for search, in inference mode; this is the function within.
-    forward: Any = inspect.unwrap(Backbone.forward)
     # Around this alone: sound and scores are float32, and what is cast without gradients must not
     # be used again with them.
     with torch.autocast(backbone.device.type, torch.bfloat16, enabled=autocast):
-        vectors: Tensor = forward(backbone, sequences)
+        vectors: Tensor = backbone(sequences)
     rows = torch.split(vectors, [len(each) for each in sequences])
     return pad_sequence(list(rows), batch_first=True)
 

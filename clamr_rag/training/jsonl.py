@@ -30,11 +30,11 @@ from clamr_rag.types import TimeSpan
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class _Row(BaseModel):
+class ClipRow(BaseModel):
+    """What a line says of a clip, with or without a query for it."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    query: Words
-    modality: Literal["video", "base", "ocr", "asr", "speech", "description", "audio"]
     video_id: Words | None = None
     """Where it is not given, each file and span is a video of its own."""
     video: Words | None = None
@@ -56,7 +56,9 @@ class _Row(BaseModel):
         if (span[0] is None) != (span[1] is None):
             raise ValueError("has half a span; allowed: start_seconds and stop_seconds")
         if span[0] is not None and span[1] is not None and not span[0] < span[1]:
-            raise ValueError(f"has the span {span}; allowed: start before stop")
+            raise ValueError(
+                f"has the span {span}, which ends before it starts; allowed: start before stop"
+            )
         if self.frame_seconds is not None and len(self.frame_seconds) != len(self.frames):
             raise ValueError(
                 f"has {len(self.frames)} frames and {len(self.frame_seconds)} frame_seconds"
@@ -64,6 +66,11 @@ class _Row(BaseModel):
         if not (self.video or self.frames or self.ocr or self.asr or self.description):
             raise ValueError("has no video, no frames and no text")
         return self
+
+
+class _Row(ClipRow):
+    query: Words
+    modality: Literal["video", "base", "ocr", "asr", "speech", "description", "audio"]
 
 
 class JsonlPairs:

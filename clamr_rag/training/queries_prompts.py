@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,7 +24,7 @@ from clamr_rag.errors import MediaError, UsageError
 from clamr_rag.index.store import Store
 from clamr_rag.media import checked_video_path, content_key
 from clamr_rag.training.data import TrainingPair
-from clamr_rag.training.jsonl import Words, first_fault
+from clamr_rag.training.jsonl import ClipRow, Words, first_fault
 from clamr_rag.types import Clip, Modality, TimeSpan, Video
 
 QueryType = Literal["base", "video", "speech", "ocr", "description"]
@@ -222,44 +222,13 @@ def _present(parts: Mapping[str, str | None]) -> dict[QueryType, str]:
     return {name: text for name in QUERY_TYPES if (text := parts.get(name)) and text.strip()}
 
 
-class _Row(BaseModel):
-    """A clip of a JSONL file, as in `clamr_rag.training.jsonl`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _Row(ClipRow):
+    """A clip of a JSONL file; a query that it has already is not read."""
 
     query: str | None = None
     modality: str | None = None
-    video_id: Words | None = None
-    video: Words | None = None
-    start_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
-    stop_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
-    frames: list[Words] = []
-    frame_seconds: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
-    ocr: str | None = None
-    asr: str | None = None
-    description: str | None = None
     title: str | None = None
     caption: str | None = None
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.video and self.frames:
-            raise ValueError("has both video and frames; allowed: one of them")
-        if (self.start_seconds is None) != (self.stop_seconds is None):
-            raise ValueError("has half a span; allowed: start_seconds and stop_seconds")
-        if self.start_seconds is not None and self.stop_seconds is not None:
-            if not self.video:
-                raise ValueError("has a span without a video")
-            if not self.start_seconds < self.stop_seconds:
-                raise ValueError("has a span that ends before it starts")
-        if self.frame_seconds is not None and len(self.frame_seconds) != len(self.frames):
-            raise ValueError(
-                f"has {len(self.frames)} frames and {len(self.frame_seconds)} frame_seconds"
-            )
-        # Whatever a query was written from, there must be something for it to find.
-        if not (self.video or self.frames or self.ocr or self.asr or self.description):
-            raise ValueError("has no video, no frames and no text")
-        return self
 
     @property
     def span(self) -> TimeSpan | None:
