@@ -14,7 +14,14 @@ from test_parity_losses import GOLD_OF_A, LOSSES_OF_A, SCORERS
 
 from clamr_rag.errors import UsageError
 from clamr_rag.scoring import Scorer, modality_max, modality_scores, token_max
-from clamr_rag.training.losses import LOSSES, LossName, Scores, hard_negative, pairwise
+from clamr_rag.training.losses import (
+    LOSSES,
+    Comparison,
+    LossName,
+    Scores,
+    hard_negative,
+    pairwise,
+)
 from clamr_rag.training.scores import batch_scores
 from clamr_rag.types import Modality, MultiVector
 
@@ -72,7 +79,7 @@ def test_equal_to_the_released_losses(name: LossName, scorer: Scorer) -> None:
         scorer, released=True,
     )  # fmt: skip
     gold = torch.tensor([GOLD[word] for word in GOLD_OF_A])
-    found = LOSSES[name](scores, gold, released=True)
+    found = LOSSES[name](Comparison(scores, gold, released=True))
     expected = LOSSES_OF_A[f"{NAMES_OF_RELEASE[name]}/{scorer}"]
     assert float(found) == pytest.approx(expected, abs=1e-4)
 
@@ -105,7 +112,9 @@ def test_gradients_are_finite_where_modalities_are_missing(name: LossName) -> No
     queries.requires_grad_()
     clips.requires_grad_()
     gold = torch.tensor([1, 2, 3, 4])  # each clip lacks just this one
-    loss = LOSSES[name](batch_scores(queries, mask, clips, modalities, "modality_max"), gold)
+    loss = LOSSES[name](
+        Comparison(batch_scores(queries, mask, clips, modalities, "modality_max"), gold)
+    )
     loss.backward()
     assert math.isfinite(float(loss.detach()))
     assert queries.grad is not None
@@ -118,7 +127,7 @@ def test_gradients_are_finite_where_modalities_are_missing(name: LossName) -> No
 def test_a_missing_gold_modality_is_infinite_as_released() -> None:
     queries, mask, clips, modalities = random_batch(3)
     scores = batch_scores(queries, mask, clips, modalities, "modality_max", released=True)
-    lost = LOSSES["hard_positive"](scores, torch.tensor([1, 2, 3, 4]), released=True)
+    lost = LOSSES["hard_positive"](Comparison(scores, torch.tensor([1, 2, 3, 4]), released=True))
     assert torch.isinf(lost)
 
 
@@ -131,9 +140,11 @@ def test_a_second_clip_of_the_same_video_is_no_negative(name: LossName) -> None:
     with_twin = Scores(by_modality.amax(-1), by_modality)
     without = Scores(with_twin.overall[:, :2], by_modality[:, :2])
     same = torch.tensor([[True, False, True], [False, True, False]])
-    expected = float(LOSSES[name](without, gold))
-    assert float(LOSSES[name](with_twin, gold, same_video=same)) == pytest.approx(expected)
-    assert float(LOSSES[name](with_twin, gold)) > expected + 0.1
+    expected = float(LOSSES[name](Comparison(without, gold)))
+    assert float(LOSSES[name](Comparison(with_twin, gold, same_video=same))) == pytest.approx(
+        expected
+    )
+    assert float(LOSSES[name](Comparison(with_twin, gold))) > expected + 0.1
 
 
 def test_the_released_hard_negative_never_falls_below_log_two() -> None:
@@ -143,16 +154,16 @@ def test_the_released_hard_negative_never_falls_below_log_two() -> None:
     by_modality[0, 0, Modality.OCR] = by_modality[1, 1, Modality.OCR] = 0.9
     scores = Scores(by_modality.amax(-1), by_modality)
     gold = torch.tensor([int(Modality.OCR)] * 2)
-    assert float(hard_negative(scores, gold, released=True)) >= math.log(2) - 1e-4
+    assert float(hard_negative(Comparison(scores, gold, released=True))) >= math.log(2) - 1e-4
     gold = torch.tensor([int(Modality.VIDEO)] * 2)
-    assert float(hard_negative(scores, gold)) < 0.01
+    assert float(hard_negative(Comparison(scores, gold))) < 0.01
 
 
 def test_pairwise_needs_two_videos() -> None:
     queries, mask, clips, modalities = random_batch(3, num=1)
     scores = batch_scores(queries, mask, clips, modalities, "token_max")
     with pytest.raises(UsageError, match="two videos"):
-        pairwise(scores, torch.tensor([2]))
+        pairwise(Comparison(scores, torch.tensor([2])))
 
 
 def test_golden_losses_are_those_of_the_case_file() -> None:

@@ -15,7 +15,7 @@ from clamr_rag.encoder.backbone import Backbone
 from clamr_rag.encoder.processing import TokenSequence
 from clamr_rag.training.collator import Batch
 from clamr_rag.training.gather import Processes, gather
-from clamr_rag.training.losses import LOSSES
+from clamr_rag.training.losses import LOSSES, Comparison
 from clamr_rag.training.options import TrainOptions
 from clamr_rag.training.scores import Scores, batch_scores
 
@@ -64,13 +64,14 @@ class BatchLoss(nn.Module):
         # The losses take a number: one that is learned divides the scores here.
         if self.log_temperature is not None:
             scores, temperature = _divided(scores, self.log_temperature.exp()), 1.0
-        return LOSSES[self._options.loss](
+        comparison = Comparison(
             scores,
             torch.from_numpy(batch.gold).to(device),
             same_video=keys[:, None] == all_keys[None, :],
             temperature=temperature,
             released=self._options.released_losses,
         )
+        return LOSSES[self._options.loss](comparison)
 
     def _scores(
         self, queries: Tensor, mask: Tensor, clips: Tensor, modalities: Tensor, *, in_blocks: bool
