@@ -1,8 +1,9 @@
 """What training minimises: InfoNCE on late-interaction scores, and the paper's alternatives.
 
-Each loss takes a `Comparison`: the `Scores` of a batch in which clip ``i`` is the one that query ``i`` is about
-(there may be more clips than queries: gathered from other processes, or mined), the `Modality` that
-each query was written from, and which other clips are no negatives since they show the same video.
+Each loss takes a `Comparison`: the `Scores` of a batch in which clip ``i`` is the one that query
+``i`` is about (there may be more clips than queries: gathered from other processes, or mined), the
+`Modality` that each query was written from, and which other clips are no negatives since they show
+the same video.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ class Comparison:
     gold: Tensor
     """`Modality` that each query was written from ``(Q,)``."""
     same_video: Tensor | None = None
-    """True where a clip shows the video of the query ``(Q, C)``: such a clip is no negative; the own
-    one may be True or False. None: all clips differ."""
+    """True where a clip shows the video of the query ``(Q, C)``: such a clip is no negative.
+
+    The own one may be True or False. None: all clips differ.
+    """
     temperature: float = TEMPERATURE
     """Divides the scores; `pairwise` has none."""
     released: bool = False
