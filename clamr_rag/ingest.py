@@ -400,7 +400,8 @@ class Indexing:
         ]
         done = len(planned) - len(pending)
         clips = [clip for window in windows for clip in in_time(window)]
-        inputs = read_clips(self._path, clips, self._senses, options, self._options.media)
+        wanted, decoding = self._encoder.frames_wanted, self._options.media
+        inputs = read_clips(self._path, clips, self._senses, wanted, decoding)
         for window in windows:
             read = {clip.clip_id: next(inputs) for clip in in_time(window)}
             while window:

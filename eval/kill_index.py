@@ -44,6 +44,7 @@ class CountingEncoder:
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
         self.dim, self.reads, self.running_on = encoder.dim, encoder.reads, encoder.running_on
         self.encode_query = encoder.encode_query
+        self.frames_wanted = encoder.frames_wanted
         self.num_clips = 0
 
     def encode_clips(

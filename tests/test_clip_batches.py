@@ -22,7 +22,12 @@ from clamr_rag.encoder.clip_batches import (
     plan_windows,
     rough_tokens,
 )
-from clamr_rag.encoder.clip_reading import frame_seconds, read_clips
+from clamr_rag.encoder.clip_reading import (
+    FramesWanted,
+    frame_seconds,
+    longest_side,
+    read_clips,
+)
 from clamr_rag.encoder.inputs import clip_input
 from clamr_rag.encoder.qwen import QwenEncoder
 from clamr_rag.types import Clip, Cue, MetadataLine, Modality, OcrLine, TimeSpan
@@ -116,7 +121,8 @@ def test_frames_have_the_pixels_that_the_encoder_may_have(
     plan = Plan(size=(1280, 360), frame_seconds=[0.0, 0.5, 1.0])
     video = make_video(tmp_path / "wide.mp4", plan).path
     options = EncoderOptions(max_pixels=max_pixels, max_frames=2)
-    [read] = read_clips(video, [clip(0, 0, 1.0)], {Modality.VIDEO}, options, MediaOptions())
+    wanted = FramesWanted(options.max_frames, longest_side(options))
+    [read] = read_clips(video, [clip(0, 0, 1.0)], {Modality.VIDEO}, wanted, MediaOptions())
     assert [frame.shape[1::-1] for frame in read.frames] == [size] * 2
 
 

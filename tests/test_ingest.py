@@ -20,6 +20,7 @@ from slide_videos import SLIDES, SPEECH, write_meeting
 
 from clamr_rag import Options, VideoLibrary
 from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.clip_reading import FramesWanted
 from clamr_rag.encoder.mini import MiniEncoder, load_mini
 from clamr_rag.errors import ClamrError, LibraryLockedError, MediaError, UsageError
 from clamr_rag.index.store import Store
@@ -452,6 +453,7 @@ class FramesEncoder:
     running_on = "cpu, float32"
     dim = 3
     reads = frozenset({Modality.VIDEO})
+    frames_wanted = FramesWanted(OPTIONS.encoder.max_frames, 768)
 
     def encode_query(self, text: str) -> MultiVector:
         row = np.array([[1, 0, 0]], np.float32)

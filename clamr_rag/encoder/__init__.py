@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.clip_reading import FramesWanted
 from clamr_rag.errors import UsageError
 from clamr_rag.types import ClipInput, Modality, MultiVector
 
@@ -40,6 +41,11 @@ class Encoder(Protocol):
         The option ``attention`` governs the language model only; vision and sound towers always
         run sdpa. An encoder without that choice names device and number format only.
         """
+        ...
+
+    @property
+    def frames_wanted(self) -> FramesWanted:
+        """How many frames of a clip it wants, and how large."""
         ...
 
     def encode_query(self, text: str) -> MultiVector:

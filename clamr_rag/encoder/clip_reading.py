@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,11 +19,21 @@ _WIDEST = 4
 """Frames up to this many times as wide as high come with all the pixels an encoder may have."""
 
 
+@dataclass(frozen=True, slots=True)
+class FramesWanted:
+    """What an encoder wants to see of a clip."""
+
+    count: int
+    """Evenly spread frames."""
+    longest_side: int
+    """Pixels; larger frames are scaled down before the encoder gets them."""
+
+
 def read_clips(
     path: Path,
     clips: Sequence[Clip],
     senses: Collection[Modality],
-    options: EncoderOptions,
+    wanted: FramesWanted,
     media_options: MediaOptions,
 ) -> Iterator[ClipInput]:
     """Reads one clip after the other, in one pass over the pictures.
@@ -32,19 +42,19 @@ def read_clips(
         path: The video file.
         clips: In time order.
         senses: VIDEO reads frames, AUDIO reads sound; texts are always read.
-        options: How many frames.
+        wanted: The encoder's `frames_wanted`.
         media_options: Of the decoder.
 
     Raises:
         MediaError: The file cannot be read to its end.
     """
     looks, hears = Modality.VIDEO in senses, Modality.AUDIO in senses
-    wanted = [frame_seconds(clip.span, options.max_frames) if looks else [] for clip in clips]
+    seconds = [frame_seconds(clip.span, wanted.count) if looks else [] for clip in clips]
     frames: Iterator[Frame] = iter(())
     if looks:
-        seconds = [second for of_clip in wanted for second in of_clip]
-        frames = media.iter_frames(path, seconds, media_options, max_side=longest_side(options))
-    for clip, of_clip in zip(clips, wanted, strict=True):
+        spread = [second for of_clip in seconds for second in of_clip]
+        frames = media.iter_frames(path, spread, media_options, max_side=wanted.longest_side)
+    for clip, of_clip in zip(clips, seconds, strict=True):
         read = clip_input(clip, list(islice(frames, len(of_clip))))
         yield _with_sound(read, path, clip.span, media_options) if hears else read
 

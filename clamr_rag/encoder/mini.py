@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.clip_reading import FramesWanted
 from clamr_rag.encoder.devices import choose_device, dtype_name
 from clamr_rag.encoder.minilm import WEIGHTS_SHA256, MiniLM, load_minilm, model_folder
 from clamr_rag.errors import OutOfMemoryError, UsageError
@@ -92,6 +93,8 @@ class MiniEncoder:
         projection = hashlib.sha256(self._projection.cpu().numpy().tobytes()).hexdigest()
         caps = "-".join(str(cap) for cap in self._caps.values())
         return f"mini/{WEIGHTS_SHA256[:8]}/{projection[:8]}/{caps}"
+
+    frames_wanted = FramesWanted(4, 448)
 
     def encode_query(self, text: str) -> MultiVector:
         """Encodes a question; rows of stop words and punctuation are left out.

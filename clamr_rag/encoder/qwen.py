@@ -29,6 +29,7 @@ from clamr_rag.encoder.checkpoints import (
     tokenizer_file,
     weights_digest,
 )
+from clamr_rag.encoder.clip_reading import FramesWanted, longest_side
 from clamr_rag.encoder.devices import Placement, dtype_name, is_out_of_memory, place
 from clamr_rag.encoder.hub import Checkpoint, locate
 from clamr_rag.encoder.processing import (
@@ -66,6 +67,7 @@ class QwenEncoder:
         self.backbone = backbone
         self.processor = processor
         self.batch_clips = options.batch_clips
+        self.frames_wanted = FramesWanted(options.max_frames, longest_side(options))
         self._room_clips: int | None = None
         """Most clips that fitted at a time since memory ran out; None until it does."""
 
