@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check integrations clean
+.PHONY: demo test check integrations train-mini clean
 
 demo: $(STAMP)
 	$(BIN)/clamr-rag demo
@@ -31,6 +31,10 @@ $(STAMP): pyproject.toml constraints.txt
 		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Remakes the weights of mini-vl; about an hour on two cores.
+train-mini: $(STAMP)
+	$(BIN)/python -m eval.mini.train --out clamr_rag/encoder/mini_vl.safetensors
 
 clean:
 	rm -rf $(VENV)

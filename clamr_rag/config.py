@@ -200,7 +200,7 @@ class LibraryOptions(StageOptions):
         None, description="Folder of the library; None is the user's data folder."
     )
     encoder: str = Field(
-        "mini", description="mini, clamr, clamr-omni, or a checkpoint's folder or hub id."
+        "mini", description="mini, mini-vl, clamr, clamr-omni, or a checkpoint's folder or hub id."
     )
     adapter: str | None = Field(
         None, description="Folder or hub id of a LoRA adapter on top of a checkpoint."

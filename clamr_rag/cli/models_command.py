@@ -43,7 +43,7 @@ def ls(invocation: Invocation) -> int:
         invocation,
         "models",
         rows,
-        ["mini         comes with the package"]
+        ["mini         comes with the package", "mini-vl      comes with the package"]
         + [
             f"{m.preset:<11}  {m.repo:<28}  {m.commit or 'commit of the first pull':<40}  "
             f"{m.folder or f'not here (clamr-rag models pull {m.preset})'}"

@@ -10,6 +10,9 @@ from clamr_rag.encoder.clip_reading import FramesWanted
 from clamr_rag.errors import UsageError
 from clamr_rag.types import ClipInput, Modality, MultiVector
 
+EMBEDDED = ("mini", "mini-vl")
+"""Names of the encoders that come with the package."""
+
 
 class Encoder(Protocol):
     """Turns clips and questions into multi-vectors of one space."""
@@ -79,8 +82,8 @@ def load_encoder(
     """Loads an encoder.
 
     Args:
-        name: ``"mini"``; ``"clamr"``, ``"clamr-omni"``; or a folder or hub id of a checkpoint,
-            ``owner/name@commit`` to pin it.
+        name: ``"mini"``, ``"mini-vl"``; ``"clamr"``, ``"clamr-omni"``; or a folder or hub id of a
+            checkpoint, ``owner/name@commit`` to pin it.
         adapter: Folder or hub id of a LoRA adapter on top of a checkpoint.
         device: A torch device, or ``"auto"``.
         dtype: A torch dtype's name, or ``"auto"``.
@@ -91,12 +94,12 @@ def load_encoder(
         UsageError: An option that the encoder cannot honour.
     """
     options = options or EncoderOptions()
-    if name == "mini":
+    if name in EMBEDDED:
         if adapter is not None:
-            raise UsageError(f"got adapter {adapter!r} for mini", allowed="no adapter")
+            raise UsageError(f"got adapter {adapter!r} for {name}", allowed="no adapter")
         from clamr_rag.encoder.mini import load_mini
 
-        return load_mini(options, device=device, dtype=dtype)
+        return load_mini(options, name=name, device=device, dtype=dtype)
     from clamr_rag.encoder.qwen import load_qwen_encoder
 
     return load_qwen_encoder(name, adapter=adapter, device=device, dtype=dtype, options=options)

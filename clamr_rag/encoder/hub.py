@@ -94,9 +94,9 @@ def locate(name: str, adapter: str | None = None) -> Checkpoint:
         ModelMissingError: Something is not here; the message has the command that fetches it.
         UsageError: The names do not go together.
     """
-    if name == "mini" and not Path(name).is_dir():
+    if name in ("mini", "mini-vl") and not Path(name).is_dir():
         raise UsageError(
-            "got mini, which comes with the package and is no checkpoint",
+            f"got {name}, which comes with the package and is no checkpoint",
             allowed=f"{', '.join(PRESETS)}, a folder, or a hub id like owner/name",
         )
     preset = PRESETS.get(name)
@@ -196,7 +196,7 @@ def _find(name: str, command: str = "") -> _Found:
     if asked is None:
         raise ModelMissingError(
             f"no model folder {name}",
-            allowed=f"{', '.join(PRESETS)}, mini, a folder, or a hub id like owner/name",
+            allowed=f"{', '.join(PRESETS)}, mini, mini-vl, a folder, or a hub id like owner/name",
         )
     snapshot = cached(_pinned(asked))
     if snapshot is None:

@@ -87,6 +87,10 @@ class MiniLM(nn.Module):
         """
         types = self.token_types.weight[0]
         hidden: torch.Tensor = self.norm(self.words(ids) + self.positions(positions) + types)
+        return self.layers_of(hidden, mask)
+
+    def layers_of(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Passes embedded tokens ``(batch, length, 384)`` through all layers; see `forward`."""
         for layer in self.layers:
             hidden = layer(hidden, src_key_padding_mask=~mask)
         return hidden

@@ -1,7 +1,7 @@
-"""Fits the projection of `mini`: the leading singular vectors of the trunk's hidden states.
+"""Fits the projection that `mini` starts from: singular vectors of the trunk's hidden states.
 
 The text is the standard library's docstrings: English prose that is on every machine and shares
-nothing with our benchmarks. Run it as ``python -m eval.fit_mini_projection``.
+nothing with our benchmarks. Run it as ``python -m eval.mini.fit_projection``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from clamr_rag.encoder.mini import PROJECTION
 from clamr_rag.encoder.minilm import load_minilm, model_folder
+from eval.mini.train import UNTRAINED
 
 DIM = 128
 NUM_TEXTS = 1500
@@ -58,8 +58,8 @@ def main() -> None:
     kept = (values[:DIM] ** 2).sum() / (values**2).sum()
     projection = np.ascontiguousarray(directions[:DIM].T)
     metadata = {"text": f"{len(texts)} docstrings of Python {sys.version.split()[0]}"}
-    save_file({"projection": torch.from_numpy(projection)}, PROJECTION, metadata)
-    print(f"{PROJECTION.name}: {DIM} of 384 dimensions keep {kept:.1%} of the energy of "
+    save_file({"projection": torch.from_numpy(projection)}, UNTRAINED, metadata)
+    print(f"{UNTRAINED.name}: {DIM} of 384 dimensions keep {kept:.1%} of the energy of "
           f"{len(states)} hidden states")  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -80,9 +81,8 @@ def draw_ground(clip: WorldClip, size: tuple[int, int] = SIZE) -> Image.Image:
     stage = _stage(board, size)
     _draw_backdrop(picture, stage, staging)
     _draw_mark(picture, stage, staging)
-    companion, _ = _places(stage, staging)
-    side = _reference(stage) * (_HOLDER if staging.relation == "inside" else _COMPANION)
-    _paste(picture, staging, companion, side, is_companion=True)
+    companion = companion_of(clip, size)
+    _paste(picture, staging, companion.middle, companion.side, is_companion=True)
     if board is not None:
         draw_board(ImageDraw.Draw(picture), board, size)
     return picture
@@ -96,22 +96,47 @@ def draw_frame(clip: WorldClip, ground: Image.Image, seconds: float) -> Image.Im
         ground: Its `draw_ground`.
         seconds: Since the clip's start.
     """
-    staging = clip.staging
-    stage = _stage(clip.board, ground.size)
-    _, place = _places(stage, staging)
     picture = ground.copy()
     progress = seconds / clip.span.duration_seconds
+    # A whole number of steps keeps the number of drawings small.
+    is_spun = clip.staging.motion == "spin"
+    turn = round(progress * _TURNS * 24) % 24 * 15 if is_spun else 0
+    for placed in things_at(clip, seconds, ground.size):
+        _paste(picture, clip.staging, placed.middle, placed.side, turn=turn)
+    return picture
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a thing or the companion stands in a picture, in pixels."""
+
+    middle: tuple[float, float]
+    side: float
+
+
+def things_at(clip: WorldClip, seconds: float, size: tuple[int, int] = SIZE) -> tuple[Placed, ...]:
+    """Where the things are at a second since the clip's start; none while they are dark."""
+    staging = clip.staging
+    stage = _stage(clip.board, size)
+    _, place = _places(stage, staging)
+    progress = seconds / clip.span.duration_seconds
     if staging.motion == "blink" and progress * _BLINKS % 1 >= _LIT_SHARE:
-        return picture
+        return ()
     unit = _reference(stage) * (_SMALL if staging.size == "small" else 1.0)
     unit *= _HELD if staging.relation == "inside" else 1.0
     side = unit * _growth(staging.motion, progress)
     shift_x, shift_y = _shift(staging.motion, progress, unit, place)
-    # A whole number of steps keeps the number of drawings small.
-    turn = round(progress * _TURNS * 24) % 24 * 15 if staging.motion == "spin" else 0
-    for x, y in _spots(staging.count, place, unit):
-        _paste(picture, staging, (x + shift_x, y + shift_y), side, turn=turn)
-    return picture
+    return tuple(
+        Placed((x + shift_x, y + shift_y), side) for x, y in _spots(staging.count, place, unit)
+    )
+
+
+def companion_of(clip: WorldClip, size: tuple[int, int] = SIZE) -> Placed:
+    """Where the companion is, all the time."""
+    stage = _stage(clip.board, size)
+    middle, _ = _places(stage, clip.staging)
+    is_holder = clip.staging.relation == "inside"
+    return Placed(middle, _reference(stage) * (_HOLDER if is_holder else _COMPANION))
 
 
 def moves(staging: Staging) -> bool:
