@@ -82,6 +82,10 @@ class ScanOptions(StageOptions):
     )
 
 
+EMBEDDED_ENCODERS = ("mini", "mini-vl")
+"""Names of the encoders that come with the package."""
+
+
 class EncoderOptions(StageOptions):
     """What an encoder reads of a query and of a clip."""
 

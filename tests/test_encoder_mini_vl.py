@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clamr_rag import EncoderOptions, load_encoder
-from clamr_rag.encoder import EMBEDDED
+from clamr_rag.config import EMBEDDED_ENCODERS
 from clamr_rag.encoder.mini import MiniEncoder, load_mini
 from clamr_rag.encoder.mini_weights import WEIGHTS, how_made
 from clamr_rag.encoder.stem import fitted
@@ -42,7 +42,7 @@ def test_the_weights_fit_the_package_and_say_how_they_were_made() -> None:
 
 
 def test_it_is_loaded_by_name_and_is_another_encoder_than_mini(vl: MiniEncoder) -> None:
-    loaded, mini = (load_encoder(name) for name in reversed(EMBEDDED))
+    loaded, mini = (load_encoder(name) for name in reversed(EMBEDDED_ENCODERS))
     assert loaded.name == "mini-vl"
     assert loaded.fingerprint == vl.fingerprint != mini.fingerprint
     assert loaded.reads - mini.reads == {Modality.VIDEO}

@@ -44,8 +44,9 @@ def test_commands_and_files_exist() -> None:
 
 
 def test_options_of_commands_exist() -> None:
-    for module, arguments in re.findall(r"python -m eval\.(\w+)([^`]*)", README):
-        sources = [ROOT / "eval" / f"{module}.py", *(ROOT / "eval" / module).glob("__main__.py")]
+    for module, arguments in re.findall(r"python -m eval\.([\w.]+)([^`]*)", README):
+        place = ROOT / "eval" / module.replace(".", "/")
+        sources = [place.with_suffix(".py"), place / "__main__.py"]
         code = "".join(path.read_text(encoding="utf-8") for path in sources if path.is_file())
         for line in arguments.splitlines():
             for option in re.findall(r"--[a-z][a-z-]+", line.partition("#")[0]):

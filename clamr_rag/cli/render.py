@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from clamr_rag.cli.terminal import one_line, safe
-from clamr_rag.encoder import EMBEDDED
+from clamr_rag.config import EMBEDDED_ENCODERS
 
 if TYPE_CHECKING:
     from clamr_rag.index.records import VideoRecord
@@ -175,7 +175,7 @@ def _header(
     used = [records[video_id] for video_id in dict.fromkeys(ids) if video_id in records]
     speech = _joined(record.speech_source for record in used)
     screen = _joined(record.screen_text_source for record in used)
-    place = f" ({running_on})" if running_on and answer.encoder not in EMBEDDED else ""
+    place = f" ({running_on})" if running_on and answer.encoder not in EMBEDDED_ENCODERS else ""
     parts = [
         f"encoder {answer.encoder}{place}",
         f"speech {speech}" if speech.startswith("none") else f"speech from {speech}",

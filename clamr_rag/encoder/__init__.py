@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from clamr_rag.config import EncoderOptions
+from clamr_rag.config import EMBEDDED_ENCODERS, EncoderOptions
 from clamr_rag.encoder.clip_reading import FramesWanted
 from clamr_rag.errors import UsageError
 from clamr_rag.types import ClipInput, Modality, MultiVector
-
-EMBEDDED = ("mini", "mini-vl")
-"""Names of the encoders that come with the package."""
 
 
 class Encoder(Protocol):
@@ -94,7 +91,7 @@ def load_encoder(
         UsageError: An option that the encoder cannot honour.
     """
     options = options or EncoderOptions()
-    if name in EMBEDDED:
+    if name in EMBEDDED_ENCODERS:
         if adapter is not None:
             raise UsageError(f"got adapter {adapter!r} for {name}", allowed="no adapter")
         from clamr_rag.encoder.mini import load_mini

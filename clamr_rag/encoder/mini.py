@@ -135,7 +135,7 @@ def load_mini(
 
     Args:
         options: Token caps of the query and of each text modality, at most 510.
-        name: One of `clamr_rag.encoder.EMBEDDED`.
+        name: One of `clamr_rag.config.EMBEDDED_ENCODERS`.
         device: A torch device; ``"auto"`` is the CPU, where they are fast enough.
         dtype: Only float32 (``"auto"`` or ``"float32"``).
         weights: Of `mini-vl`, others than the package's, as `eval.mini.train` writes them.
