@@ -9,6 +9,7 @@ import typer
 
 from clamr_rag.cli import exits
 from clamr_rag.cli.invocation import Invocation
+from clamr_rag.config import EMBEDDED_ENCODERS
 from clamr_rag.errors import ModelMissingError, UsageError
 
 Name = Annotated[
@@ -43,7 +44,7 @@ def ls(invocation: Invocation) -> int:
         invocation,
         "models",
         rows,
-        ["mini         comes with the package", "mini-vl      comes with the package"]
+        [f"{name:<11}  comes with the package" for name in EMBEDDED_ENCODERS]
         + [
             f"{m.preset:<11}  {m.repo:<28}  {m.commit or 'commit of the first pull':<40}  "
             f"{m.folder or f'not here (clamr-rag models pull {m.preset})'}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from clamr_rag.config import EMBEDDED_ENCODERS
 from clamr_rag.encoder.hub_cache import (
     HubId,
     Snapshot,
@@ -94,7 +95,7 @@ def locate(name: str, adapter: str | None = None) -> Checkpoint:
         ModelMissingError: Something is not here; the message has the command that fetches it.
         UsageError: The names do not go together.
     """
-    if name in ("mini", "mini-vl") and not Path(name).is_dir():
+    if name in EMBEDDED_ENCODERS and not Path(name).is_dir():
         raise UsageError(
             f"got {name}, which comes with the package and is no checkpoint",
             allowed=f"{', '.join(PRESETS)}, a folder, or a hub id like owner/name",
@@ -194,9 +195,9 @@ def _find(name: str, command: str = "") -> _Found:
         return _Found(str(Path(name).absolute()), Path(name))
     asked = hub_id(name)
     if asked is None:
+        known = ", ".join((*PRESETS, *EMBEDDED_ENCODERS))
         raise ModelMissingError(
-            f"no model folder {name}",
-            allowed=f"{', '.join(PRESETS)}, mini, mini-vl, a folder, or a hub id like owner/name",
+            f"no model folder {name}", allowed=f"{known}, a folder, or a hub id like owner/name"
         )
     snapshot = cached(_pinned(asked))
     if snapshot is None:

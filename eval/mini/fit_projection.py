@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from clamr_rag.encoder.minilm import load_minilm, model_folder
-from eval.mini.train import UNTRAINED
+from eval.mini import UNTRAINED
 
 DIM = 128
 NUM_TEXTS = 1500

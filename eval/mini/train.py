@@ -41,11 +41,11 @@ from clamr_rag.scoring import Scorer
 from clamr_rag.training.losses import LOSSES, Comparison, LossName
 from clamr_rag.training.scores import batch_scores
 from clamr_rag.types import Modality
+from eval.mini import UNTRAINED
 from eval.mini.batches import asked_clips, moving_pictures, still_frames
 from eval.mini.heads import PatchHead, PictureHead
 from eval.synthetic.world import DATA_VERSION
 
-UNTRAINED = Path(__file__).with_name("untrained_projection.safetensors")
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _LOG_EVERY = 50

@@ -23,7 +23,7 @@ from eval.metrics.rankings import Scores
 from eval.prose import Prose
 from eval.sentences import Sentences
 
-UNTRAINED_FILE = Path(mini.__file__).with_name("untrained_projection.safetensors")
+UNTRAINED_FILE = mini.UNTRAINED
 UNTRAINED_SHA256 = "6c68d549cf278dc316bfc2445441569dc191de5b11e6211ade196638cfaf75c7"
 """Of that file as `eval.mini.fit_projection` made it: the 128 leading singular vectors of the
 trunk's hidden states."""
