@@ -220,7 +220,7 @@ def _paste(
 ) -> None:
     kind = staging.companion if is_companion else staging.kind
     paint = staging.companion_colour if is_companion else staging.colour
-    drawing = thing(kind.family, kind.form, paint.rgb, max(4, round(side)))
+    drawing = thing(kind.family, kind.form, paint.rgb, max(4, round(side)), kind.warp)
     if turn:
         ground = (*paint.rgb, 0)
         drawing = drawing.rotate(-turn, Image.Resampling.BILINEAR, expand=True, fillcolor=ground)

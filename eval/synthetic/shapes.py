@@ -1,109 +1,44 @@
-"""Draws the things of a picture: one drawing per family, in five forms each."""
+"""Draws the things of a picture: one drawing per family, in five forms each and in sketches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
 from eval.synthetic.lexicon import Color
+from eval.synthetic.pens import INK, Pen, make_pen
+from eval.synthetic.sketches import NUM_CODED, draw_sketch
 
-_INK: Color = (24, 24, 28)
-_PALE_INK: Color = (150, 150, 158)
 _OVERSAMPLED = 3
-Point = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Pen:
-    """Draws on a square of 100 by 100, larger than it is shown."""
-
-    draw: ImageDraw.ImageDraw
-    scale: float
-    fill: Color
-    ink: Color
-
-    @property
-    def dim(self) -> Color:
-        """A darker shade of the thing's colour, for its parts."""
-        return _mixed(self.fill, (0, 0, 0), 0.3)
-
-    @property
-    def light(self) -> Color:
-        """A lighter shade of the thing's colour."""
-        return _mixed(self.fill, (255, 255, 255), 0.35)
-
-    def polygon(self, points: list[Point], fill: Color | None = None) -> None:
-        """A filled polygon with an outline."""
-        scaled = [(x * self.scale, y * self.scale) for x, y in points]
-        self.draw.polygon(scaled, fill=fill or self.fill)
-        self.draw.line([*scaled, scaled[0]], self.ink, self._width(3), joint="curve")
-
-    def ellipse(
-        self, left: float, top: float, right: float, bottom: float, fill: Color | None = None
-    ) -> None:
-        """A filled ellipse with an outline."""
-        box = [value * self.scale for value in (left, top, right, bottom)]
-        self.draw.ellipse(box, fill or self.fill, self.ink, self._width(3))
-
-    def box(
-        self, left: float, top: float, right: float, bottom: float, fill: Color | None = None
-    ) -> None:
-        """A filled rectangle with an outline."""
-        self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], fill)
-
-    def line(self, points: list[Point], width: float = 4, fill: Color | None = None) -> None:
-        """Strokes."""
-        scaled = [(x * self.scale, y * self.scale) for x, y in points]
-        self.draw.line(scaled, fill or self.ink, self._width(width), joint="curve")
-
-    def arc(
-        self, left: float, top: float, right: float, bottom: float, start: float, stop: float
-    ) -> None:
-        """A stroke along an ellipse, degrees clockwise from three o'clock."""
-        box = [value * self.scale for value in (left, top, right, bottom)]
-        self.draw.arc(box, start, stop, self.ink, self._width(5))
-
-    def hollow(self, left: float, top: float, right: float, bottom: float, width: float) -> None:
-        """An ellipse with a hole, in the thing's colour between two outlines."""
-        for inset, ink, thick in ((0.0, self.ink, width + 4), (2.0, self.fill, width)):
-            box = [left + inset, top + inset, right - inset, bottom - inset]
-            self.draw.ellipse([v * self.scale for v in box], None, ink, self._width(thick))
-
-    def frame(self, left: float, top: float, right: float, bottom: float, width: float) -> None:
-        """A rectangle with a hole, in the thing's colour between two outlines."""
-        for inset, ink, thick in ((0.0, self.ink, width), (2.5, self.fill, width - 5)):
-            box = [left + inset, top + inset, right - inset, bottom - inset]
-            self.draw.rectangle([v * self.scale for v in box], None, ink, self._width(thick))
-
-    def _width(self, units: float) -> int:
-        return max(1, round(units * self.scale))
+_DIRECTED = ("arrow",)
+"""Families that mean something else in a mirror."""
 
 
 @lru_cache(maxsize=512)
-def thing(family: str, form: int, colour: Color, side: int) -> Image.Image:
+def thing(family: str, form: int, colour: Color, side: int, warp: int = 0) -> Image.Image:
     """A square RGBA picture of one thing on a transparent ground; shared, so do not draw on it.
 
     Args:
         family: A key of `FAMILIES`.
-        form: Which of its drawings, 0-4.
+        form: Which of its drawings: 0-4, or from 5 on one of its sketches.
         colour: Of most of it.
         side: Pixels.
+        warp: 0 draws it as it is; any other number is the seed of a small deformation.
     """
     large = side * _OVERSAMPLED
     # Transparent pixels have the colour, so that edges do not darken when it is made smaller.
     picture = Image.new("RGBA", (large, large), (*colour, 0))
-    ink = _PALE_INK if max(colour) < 60 else _INK
-    FAMILIES[family](Pen(ImageDraw.Draw(picture), large / 100, colour, ink), form)
+    draw = ImageDraw.Draw(picture)
+    pen = make_pen(draw, large / 100, colour, warp, may_mirror=family not in _DIRECTED)
+    if form < NUM_CODED:
+        FAMILIES[family](pen, form)
+    else:
+        draw_sketch(pen, family, form)
+    pen.finish()
     return picture.resize((side, side), Image.Resampling.BOX)
-
-
-def _mixed(color: Color, other: Color, share: float) -> Color:
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(color, other, strict=True))
-    return red, green, blue
 
 
 def _vessel(pen: Pen, form: int) -> None:
@@ -178,7 +113,7 @@ def _bird(pen: Pen, form: int) -> None:
     pen.polygon([(2, 48), (24, 50), (22, 70)])
     pen.ellipse(14, 44, 84, 84)
     pen.ellipse(58, 20 - neck, 88, 50 - neck)
-    pen.ellipse(72, 28 - neck, 78, 34 - neck, _INK)
+    pen.ellipse(72, 28 - neck, 78, 34 - neck, INK)
     pen.ellipse(28, 52, 62, 72, pen.dim)
 
 
@@ -187,7 +122,7 @@ def _fish(pen: Pen, form: int) -> None:
     pen.polygon([(74, 50), (97, 50 - half), (97, 50 + half)], pen.dim)
     pen.polygon([(40, 54 - half), (60, 40 - half), (62, 52 - half)], pen.dim)
     pen.ellipse(4, 50 - half, 80, 50 + half)
-    pen.ellipse(16, 42, 24, 50, _INK)
+    pen.ellipse(16, 42, 24, 50, INK)
     for stripe in range((0, 1, 2, 0, 3)[form]):
         pen.line([(36 + 10 * stripe, 52 - half / 2), (36 + 10 * stripe, 48 + half / 2)], 4)
 
@@ -229,14 +164,7 @@ def _hat(pen: Pen, form: int) -> None:
         pen.box(26, 60, 74, 72, pen.dim)
         pen.ellipse(4, 68, 96, 88)
         return
-    pen.draw.pieslice(
-        [v * pen.scale for v in (12, 18, 88, 110)],
-        180,
-        360,
-        pen.fill,
-        pen.ink,
-        3 * round(pen.scale),
-    )
+    pen.pie(12, 18, 88, 110, 180, 360)
     if form == 1:
         pen.polygon([(60, 62), (99, 64), (96, 76), (60, 76)], pen.dim)
     elif form == 3:
@@ -311,8 +239,7 @@ def _umbrella(pen: Pen, form: int) -> None:
     if form < 3:
         pen.arc(50, 80, 70, 98, 20, 180)
     height = 100 if form < 3 else 76
-    box = [v * pen.scale for v in (4, 10, 96, height)]
-    pen.draw.pieslice(box, 180, 360, pen.fill, pen.ink, 3 * round(pen.scale))
+    pen.pie(4, 10, 96, height, 180, 360)
     if form >= 3:
         for x in (27, 50, 73):
             pen.line([(50, 10), (x, (10 + height) / 2)], 3)

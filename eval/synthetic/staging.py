@@ -31,7 +31,9 @@ class Kind:
     one: str
     many: str
     form: int
-    """Which of the family's drawings it is, 0-4."""
+    """Which of the family's drawings it is: 0-4, or from 5 on a sketch."""
+    warp: int = 0
+    """0 where it is drawn as it is, or the seed of a small deformation; no world has any."""
 
 
 @dataclass(frozen=True, slots=True)
