@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import re
+import string
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from clamr_rag import EncoderOptions
 from clamr_rag.encoder.mini import load_mini
@@ -22,25 +28,70 @@ from clamr_rag.types import ClipInput, Modality
 from eval.mini.batches import asked_clips, docstrings, moving_pictures, still_frames
 from eval.mini.heads import PatchHead, PictureHead
 from eval.mini.labels import PATCH, SIZE, patch_labels, picture_labels
+from eval.mini.naming import Names
+from eval.mini.telling import Part, Told, tell, tellings
 from eval.mini.train import (
     Plan,
     embed_clips,
     embed_queries,
     look,
+    main,
     padded_modalities,
+    read,
+    telling_words,
     train,
     untrained_network,
 )
-from eval.mini.wording import description, picture_query, read_words, renamed
+from eval.mini.wording import (
+    description,
+    picture_query,
+    read_words,
+    renamed,
+    renamed_staging,
+    wider_lexicon,
+)
 from eval.synthetic.lexicon import read_lexicon
 from eval.synthetic.pictures import draw_frame, draw_ground
-from eval.synthetic.staging import STATED
+from eval.synthetic.sketches import training_forms
+from eval.synthetic.staging import STATED, draw_staging
 from eval.synthetic.words import content_words
 from eval.synthetic.world import WorldClip, make_world
 
 TINY = Plan(
-    look_steps=2, match_steps=2, join_steps=2, stills=4, pictures=8, clips=8, prose=3, rank=2
-)
+    read_steps=2, look_steps=2, match_steps=2, join_steps=2,
+    tellings=16, stills=4, pictures=8, clips=8, prose=3, rank=2,
+)  # fmt: skip
+
+
+_HOLE = re.compile(r"\{\w+\}")
+
+
+def _holes(pattern: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+
+
+def _words(values: Iterable[object]) -> list[str]:
+    """Words of a slot's values, which are a word, a word with its colour or with its plural."""
+    found = []
+    for value in values:
+        parts = [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+        found += [part for part in parts if isinstance(part, str)]
+    return found
+
+
+def _unchanging_plurals(*families: Iterable[object]) -> int:
+    pairs = [value for family in families for value in family if isinstance(value, tuple)]
+    return sum(one == many for one, many in pairs)
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB (D65) of sRGB, IEC 61966-2-1: ``(..., 3)`` of 0-255 to ``(..., 3)``."""
+    share = rgb / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]
+    xyz = linear @ np.array(to_xyz).T / [0.9505, 1.0, 1.089]
+    x, y, z = np.moveaxis(np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +110,73 @@ def test_no_held_out_word_is_taught(split: str) -> None:
                 *(word for values in words.motions.values() for word in values),
                 *(word for values in words.relations.values() for word in values),
                 *(word for values in words.sizes.values() for word in values),
+                *(_HOLE.sub("", text) for texts in words.counts for text in texts),
+                *(_HOLE.sub("", text) for text in words.staging + words.video_queries),
             ]
         )
     )
     held_out = content_words(" ".join(read_lexicon(split).texts()))
-    assert len(taught) > 200
+    assert len(taught) > 1000
     assert not taught & held_out
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_no_held_out_phrase_is_taught(split: str) -> None:
+    words, lexicon = read_words(), read_lexicon(split)
+    # Function words are shared between splits; phrases made of nothing else are not.
+    for slot in ("relations", "motions", "sizes"):
+        taught = {text for texts in getattr(words, slot).values() for text in texts}
+        assert not taught & set(getattr(lexicon, slot).values()), slot
+    assert not {text for texts in words.counts for text in texts} & set(lexicon.counts)
+    assert not set(words.staging) & set(lexicon.staging)
+    assert not set(words.video_queries) & set(lexicon.video_queries)
+
+
+@pytest.mark.parametrize(
+    ("slot", "least"),
+    [("colours", 60), ("kinds", 15), ("motions", 25), ("relations", 15), ("sizes", 25)],
+)
+def test_a_word_has_one_meaning(slot: str, least: int) -> None:
+    homes: dict[str, str] = {}
+    lexicon = read_lexicon("train")
+    for family, further in getattr(read_words(), slot).items():
+        known = getattr(lexicon, slot)[family]
+        words = [*_words(further), *_words([known] if isinstance(known, str) else known)]
+        assert len(further) >= least, family
+        assert len(words) - len(set(words)) == _unchanging_plurals(further, known), family
+        for word in words:
+            assert word == word.lower().strip()
+            assert homes.setdefault(word, family) == family, word
+    assert getattr(lexicon, slot).keys() == getattr(read_words(), slot).keys()
+
+
+def test_a_colour_looks_like_its_family() -> None:
+    shades = {
+        family: _lab(np.array([rgb for _, rgb in paints]))
+        for family, paints in read_words().colours.items()
+    }
+    means = np.stack([shade.mean(axis=0) for shade in shades.values()])
+    right = []
+    for number, shade in enumerate(shades.values()):
+        distances = np.linalg.norm(shade[:, None] - means, axis=-1)
+        right.append(distances.argmin(axis=1) == number)
+        assert right[-1].mean() > 0.9, list(shades)[number]
+    assert np.concatenate(right).mean() >= 0.95
+
+
+def test_patterns_have_the_holes_that_are_filled() -> None:
+    words = read_words()
+    for number, texts in enumerate(words.counts):
+        assert len(texts) >= 10
+        for text in texts:
+            assert _holes(text) == [["one", "many"][number > 0]], text
+    for text in words.staging:
+        assert sorted(_holes(text)) == ["companion", "motion", "relation", "things"], text
+        assert text.split()[0].strip(",") in ("{things}", "{companion}", "both", "not"), "a noun"
+    for text in words.video_queries:
+        assert _holes(text) == ["staging"], text
+    for texts in (*words.counts, words.staging, words.video_queries):
+        assert len(set(texts)) == len(texts)
 
 
 def test_renamed_clips_keep_their_details_and_differences(clips: tuple[WorldClip, ...]) -> None:
@@ -72,16 +184,101 @@ def test_renamed_clips_keep_their_details_and_differences(clips: tuple[WorldClip
     for clip in clips:
         if clip.group is not None:
             groups.setdefault(clip.group, []).append(clip)
-    named = 0
+    named, forms, warped = 0, set(), set()
     for group in groups.values():
         again = [renamed(clip, 0.25) for clip in group]
         named += again[0].staging.kind.one != group[0].staging.kind.one
         for old, new in zip(group, again, strict=True):
             assert old.staging.details() == new.staging.details()
-            assert old.staging.kind.form == new.staging.kind.form, "another name, the same drawing"
+            assert new.staging.kind.form in training_forms(new.staging.kind.family)
+            forms.add(new.staging.kind.form)
+            warped.add(new.staging.kind.warp > 0)
+            plain = renamed(old, 0.25, redraw=False).staging.kind
+            assert (plain.form, plain.warp) == (old.staging.kind.form, 0)
         same_kind = group[0].staging.kind == group[1].staging.kind
         assert (again[0].staging.kind == again[1].staging.kind) == same_kind
     assert named > len(groups) / 2
+    assert max(forms) > 4, "sketches, too"
+    assert warped == {False, True}
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_no_held_out_drawing_is_taught(split: str) -> None:
+    lexicon = read_lexicon(split)
+    for family, kinds in lexicon.kinds.items():
+        held_out = {lexicon.form_of(family, number) for number in range(len(kinds))}
+        assert len(training_forms(family)) >= 10
+        assert not held_out & set(training_forms(family))
+
+
+def test_the_words_of_a_query_tell_the_details() -> None:
+    rng, lexicon = random.Random(4), read_lexicon("train")
+    for _ in range(300):
+        staging = renamed_staging(draw_staging(rng, lexicon), rng.random())
+        told = tell(rng, wider_lexicon(rng), staging)
+        read = {
+            STATED[part.slot]: told.query[part.start : part.stop]
+            for part in told.parts
+            if STATED[part.slot] != "count"
+        }
+        assert len(read) == len(STATED) - 1
+        assert read["colour"] == staging.colour.word
+        assert read["kind"] in (staging.kind.one, staging.kind.many)
+        assert read["companion_colour"] == staging.companion_colour.word
+        assert read["companion"] == staging.companion.one
+        in_order = sorted(told.parts, key=lambda part: part.start)
+        assert all(one.stop <= next_one.start for one, next_one in pairwise(in_order))
+
+
+@pytest.mark.parametrize(
+    ("counts", "stated"),
+    [("a trio of {many}", ["trio of"]), ("3 {many} in all", ["3", "in all"]), ("a {one}", [])],
+)
+def test_the_words_of_a_count_are_those_around_its_noun(counts: str, stated: list[str]) -> None:
+    lexicon = read_lexicon("train").model_copy(update={"counts": (counts,)})
+    staging = replace(draw_staging(random.Random(1), lexicon), count=1)
+    told = tell(random.Random(0), lexicon, staging)
+    assert [told.query[p.start : p.stop] for p in told.parts if p.slot == 0] == stated
+
+
+def test_tokens_that_tell_are_those_of_their_words() -> None:
+    reader = MiniReader(EncoderOptions(), looks=True, all_words=True)
+    told = Told("see: two umbrellas!", (Part(0, 5, 8), Part(3, 9, 18)))
+    clips, places, slots = telling_words(reader, [told, told])
+    pieces = reader.query(told.query)
+    assert [told.query[start:stop] for start, stop in pieces.spans] == [
+        "see",
+        "two",
+        "umbrella",
+        "s",
+    ]
+    assert clips.tolist() == [0, 0, 0, 1, 1, 1]
+    assert places.tolist() == pieces.kept[1:] * 2
+    assert slots.tolist() == [0, 3, 3, 0, 3, 3]
+
+
+def test_names_tell_a_row_that_is_the_name_itself() -> None:
+    torch.manual_seed(0)
+    names = Names()
+    labels = torch.tensor([2, 1, 4, 19, 0, 3, 7, 11])
+    with torch.no_grad():
+        rows = torch.stack(
+            [
+                normalize(normalize(names.values[values][label], dim=0) + role, dim=0)
+                for label, role, values in zip(
+                    labels, normalize(names.roles, dim=-1), (0, 1, 2, 3, 4, 5, 2, 3), strict=True
+                )
+            ]
+        )
+    loss, right = names.of_words(rows, torch.arange(8), labels)
+    assert right == 1.0
+    other, wrong = names.of_words(rows.flip(0), torch.arange(8), labels)
+    assert wrong < 1.0
+    assert loss < other
+    told, all_right = names.of_pictures(rows[None], labels[None])
+    assert all_right == [1.0] * 8
+    blank, _ = names.of_pictures(rows[None, :1], labels[None])
+    assert told < blank
 
 
 def test_a_picture_query_tells_every_detail(clips: tuple[WorldClip, ...]) -> None:
@@ -172,6 +369,31 @@ def test_low_rank_is_the_product_of_its_factors() -> None:
     assert torch.equal(change(torch.zeros(4, 6)), change.down.sum(dim=0).expand(4, 6))
 
 
+def test_reading_is_learned_and_prose_stays_what_it_was() -> None:
+    torch.manual_seed(2)
+    network, names = untrained_network(), Names()
+    adapt(network.trunk, 4)
+    reader = MiniReader(EncoderOptions(), looks=True, all_words=True)
+    told, labels = next(tellings(random.Random(99), 40))
+    prose = ["The committee met in spring and voted against the new bridge."]
+    with torch.no_grad():
+        plain, kept = embed_queries(network, reader, prose)
+
+    def right() -> float:
+        clips, places, slots = telling_words(reader, told)
+        with torch.no_grad():
+            words, _ = embed_queries(network, reader, [one.query for one in told])
+            meant = torch.from_numpy(labels)[clips, slots]
+            return names.of_words(words[clips, places], slots, meant)[1]
+
+    before = right()
+    read(network, names, replace(TINY, read_steps=30, tellings=24, read_rate=2e-3))
+    assert right() > before + 0.2
+    with torch.no_grad():
+        again, _ = embed_queries(network, reader, prose)
+    assert (plain * again).sum(dim=-1)[kept].mean() > 0.7
+
+
 def test_looking_is_learned() -> None:
     torch.manual_seed(1)
     network, head = untrained_network(), PictureHead()
@@ -209,8 +431,24 @@ def test_all_stages_run_and_what_they_write_is_mini(tmp_path: Path) -> None:
     [rows] = mini.encode_clips([ClipInput((picture,), (1.5,), asr="a ferry leaves")])
     assert (rows.modalities == Modality.VIDEO).sum() == NUM_TOKENS
     again = tmp_path / "again.safetensors"
-    train(TINY, again, start=matched)
-    assert again.is_file()
+    train(replace(TINY, encoding="apart", scorer="token_max"), again, start=matched)
+    made = how_made(again)
+    assert made["start"] == hashlib.sha256(matched.read_bytes()).hexdigest()
+    assert "'encoding': 'apart'" in made["plan"]
+    other = load_mini(EncoderOptions(), name="mini-vl", weights=again)
+    assert other.fingerprint != mini.fingerprint
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--scorer", "best"], ["--encoding", "both"], ["--loss", "none"], ["--seed", "x"]]
+)
+def test_a_plan_that_cannot_be_is_refused(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--out", str(tmp_path / "w"), *wrong])
+    assert stopped.value.code == 2
+    assert f"argument {wrong[0]}: invalid" in capsys.readouterr().err
 
 
 def test_what_is_written_is_what_was_trained(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class MiniEncoder:
             rows,
             np.zeros(len(rows), np.uint8),
             np.full(len(rows), np.nan, np.float32),
-            read.words,
+            tuple(text[start:stop] for start, stop in read.spans),
         )
 
     def encode_clips(

@@ -39,8 +39,8 @@ class ReadQuery:
     sequence: MiniSequence
     kept: list[int]
     """Places in the sequence of the tokens that a clip is matched with."""
-    words: tuple[str, ...]
-    """What each of them stands for in the question."""
+    spans: tuple[tuple[int, int], ...]
+    """Where each of them stands in the question, characters from and to."""
 
 
 class MiniReader:
@@ -77,14 +77,15 @@ class MiniReader:
         ids = encoding.ids[: self._query_tokens]
         if not ids:
             raise UsageError(f"got a blank question {text!r}", hint="ask something in words")
-        words = [text[start:stop] for start, stop in encoding.offsets[: len(ids)]]
         pieces = encoding.tokens[: len(ids)]
         kept = [place for place, piece in enumerate(pieces) if self._matches(piece)]
         kept = kept or list(range(len(ids)))
         length = len(ids) + 2
         sequence = MiniSequence([_CLS, *ids, _SEP], list(range(length)), [0] * length, [])
         return ReadQuery(
-            sequence, [place + 1 for place in kept], tuple(words[place] for place in kept)
+            sequence,
+            [place + 1 for place in kept],
+            tuple(encoding.offsets[place] for place in kept),
         )
 
     def _matches(self, piece: str) -> bool:

@@ -1,13 +1,15 @@
 """Trains `mini` on a CPU in under an hour: ``python -m eval.mini.train --out FILE``.
 
-Three stages, each of which starts from the one before:
+Four stages, each of which starts from the one before:
 
-1. *look*: the stem names what stands on each patch of still frames (labels of the renderer);
-2. *match*: four frames at a time, the stem's tokens are matched with descriptions in the words of
-   the frozen trunk, near-duplicates in every batch;
-3. *join*: frames and texts of a clip in one sequence, low-rank changes of the trunk, the kit's loss
-   on the kit's scores (modality_max unless told otherwise), and prose, so that plain text stays
-   as well understood as it was.
+1. *read*: each word of a description is drawn to the vector of what it tells, by low-rank changes
+   of the trunk, which is held to what it made of prose;
+2. *look*: the stem names what stands on each patch of still frames (labels of the renderer);
+3. *match*: four frames at a time, the stem's tokens are drawn to the same vectors and matched with
+   descriptions as the trunk now reads them, near-duplicates in every batch;
+4. *join*: frames and texts of a clip in one sequence, the kit's loss on the kit's scores
+   (modality_max unless told otherwise), and prose, so that plain text stays as well understood as
+   it was.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import torch
 from safetensors.torch import load_file
@@ -35,15 +37,18 @@ from torch.nn.utils.rnn import pad_sequence
 from clamr_rag.config import EncoderOptions
 from clamr_rag.encoder.mini_network import MiniNetwork, MiniSequence, adapt
 from clamr_rag.encoder.mini_reading import MiniReader
-from clamr_rag.encoder.mini_weights import save_network
+from clamr_rag.encoder.mini_weights import checksum, save_network
 from clamr_rag.encoder.minilm import load_minilm
 from clamr_rag.scoring import Scorer
 from clamr_rag.training.losses import LOSSES, Comparison, LossName
 from clamr_rag.training.scores import batch_scores
-from clamr_rag.types import Modality
+from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality
+from eval.arms.pools import only
 from eval.mini import UNTRAINED
-from eval.mini.batches import asked_clips, moving_pictures, still_frames
+from eval.mini.batches import asked_clips, moving_pictures, prose_pairs, still_frames
 from eval.mini.heads import PatchHead, PictureHead
+from eval.mini.naming import Names
+from eval.mini.telling import Told, tellings
 from eval.synthetic.world import DATA_VERSION
 
 _log = logging.getLogger(__name__)
@@ -57,25 +62,31 @@ class Plan:
     """Everything that decides what is learned, but for the machine."""
 
     seed: int = 0
+    read_steps: int = 200
     look_steps: int = 4000
-    match_steps: int = 800
+    match_steps: int = 1000
     join_steps: int = 180
+    tellings: int = 96
+    """Descriptions in a batch of stage 1."""
     stills: int = 32
-    """Frames in a batch of stage 1."""
+    """Frames in a batch of stage 2."""
     pictures: int = 64
-    """Clips in a batch of stage 2."""
+    """Clips in a batch of stage 3."""
     clips: int = 40
-    """Clips of the world in a batch of stage 3."""
+    """Clips of the world in a batch of stage 4."""
     prose: int = 24
     """Paragraphs in it."""
+    read_rate: float = 1e-3
     look_rate: float = 2e-3
     match_rate: float = 1e-3
     join_rate: float = 5e-4
-    rank: int = 16
+    rank: int = 32
     """Of the trunk's changes."""
     temperature: float = 0.02
     scorer: Scorer = "modality_max"
     loss: LossName = "contrastive"
+    encoding: Literal["joint", "apart"] = "joint"
+    """Of clips in stage 4: in one sequence, or each modality in one of its own."""
 
 
 def train(plan: Plan, out: Path, *, start: Path | None = None, matched: Path | None = None) -> None:
@@ -84,21 +95,24 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, matched: Path | N
     Args:
         plan: Of the run.
         out: File of the weights.
-        start: Where another run wrote its ``matched``: stages 1 and 2 are not repeated.
-        matched: File for the state after stage 2, 105 MB.
+        start: Where another run wrote its ``matched``: only stage 4 is done.
+        matched: File for the state after stage 3, 110 MB.
     """
     torch.manual_seed(plan.seed)
     began = time.monotonic()
     network = untrained_network()
+    adapt(network.trunk, plan.rank)
     if start is None:
-        picture_head = PictureHead()
+        names, picture_head = Names(), PictureHead()
+        # On CPUs the flash kernel's way back takes as long as all the rest.
+        with sdpa_kernel(SDPBackend.MATH):
+            read(network, names, plan)
         look(network, picture_head, plan)
-        match(network, picture_head, plan)
+        match(network, names, picture_head, plan)
         if matched is not None:
             torch.save(network.state_dict(), matched)
     else:
         network.load_state_dict(torch.load(start, weights_only=True))
-    # On CPUs the flash kernel's way back takes as long as all the rest.
     with sdpa_kernel(SDPBackend.MATH):
         join(network, plan)
     minutes = (time.monotonic() - began) / 60
@@ -110,6 +124,8 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, matched: Path | N
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
+    if start is not None:
+        told["start"] = checksum(start)
     save_network(out, network, told)
     _log.info("wrote %s (%.1f MB) after %.1f min", out, out.stat().st_size / 1e6, minutes)
 
@@ -123,8 +139,51 @@ def untrained_network() -> MiniNetwork:
     return network
 
 
+def read(network: MiniNetwork, names: Names, plan: Plan) -> None:
+    """Stage 1: descriptions against what their words tell, prose against the untrained trunk."""
+    reader = MiniReader(EncoderOptions(), looks=True, all_words=True)
+    plain = untrained_network()
+    steps = _Steps(
+        "read", plan.read_steps, plan.read_rate, (network.trunk,),
+        others=((10.0, names.parameters()), (1.0, [network.projection])),
+    )  # fmt: skip
+    prose = prose_pairs(random.Random(plan.seed + 3))
+    for told, labels in steps.over(tellings(random.Random(plan.seed + 4), plan.tellings)):
+        kept = [text for _ in range(plan.tellings // 16) for text in _sentences(next(prose))]
+        with half():
+            words, _ = embed_queries(network, reader, [one.query for one in told])
+            stayed, mask = embed_queries(network, reader, kept)
+            with torch.no_grad():
+                was, _ = embed_queries(plain, reader, kept)
+        clips, places, slots = telling_words(reader, told)
+        meant = torch.from_numpy(labels)[clips, slots]
+        named, right = names.of_words(words[clips, places], slots, meant)
+        strayed = 1 - (stayed.float() * was.float()).sum(dim=-1)[mask].mean()
+        steps.take(named + strayed, [right])
+
+
+def _sentences(pair: tuple[str, tuple[str, str]]) -> tuple[str, str]:
+    paragraph, (question, _) = pair
+    return paragraph, question
+
+
+def telling_words(reader: MiniReader, told: Sequence[Told]) -> tuple[Tensor, Tensor, Tensor]:
+    """Which tokens of queries tell a detail: query, place in its sequence, and slot of each."""
+    rows = []
+    for number, one in enumerate(told):
+        query = reader.query(one.query)
+        for place, (start, stop) in zip(query.kept, query.spans, strict=True):
+            rows += [
+                (number, place, part.slot)
+                for part in one.parts
+                if part.start < stop and start < part.stop
+            ]
+    clips, places, slots = torch.tensor(rows).T
+    return clips, places, slots
+
+
 def look(network: MiniNetwork, picture_head: PictureHead, plan: Plan) -> None:
-    """Stage 1: still frames against what the renderer drew."""
+    """Stage 2: still frames against what the renderer drew."""
     stem, patch_head = network.stem, PatchHead()
     steps = _Steps("look", plan.look_steps, plan.look_rate, (stem, patch_head, picture_head))
     drawn = still_frames(random.Random(plan.seed), plan.stills)
@@ -138,39 +197,39 @@ def look(network: MiniNetwork, picture_head: PictureHead, plan: Plan) -> None:
         steps.take(named + told, right)
 
 
-def match(network: MiniNetwork, picture_head: PictureHead, plan: Plan) -> None:
-    """Stage 2: clips of four frames against descriptions, both ways, and what moves how."""
+def match(network: MiniNetwork, names: Names, picture_head: PictureHead, plan: Plan) -> None:
+    """Stage 3: clips of four frames against names and against descriptions, both ways."""
     stem, reader = network.stem, MiniReader(EncoderOptions(), looks=True, all_words=True)
-    steps = _Steps(
-        "match", plan.match_steps, plan.match_rate, (stem, picture_head),
-        slow=[network.projection],
-    )  # fmt: skip
+    steps = _Steps("match", plan.match_steps, plan.match_rate, (stem, picture_head))
     drawn = moving_pictures(random.Random(plan.seed + 1), plan.pictures)
     for frames, queries, picture_labels in steps.over(drawn):
         with half():
-            words, mask = embed_queries(network, reader, queries)
+            with torch.no_grad():
+                words, mask = embed_queries(network, reader, queries)
             patches = stem.patches(stem.features(torch.from_numpy(frames)), len(frames))
             labels = torch.from_numpy(picture_labels)
             told, _ = picture_head.loss(patches, labels, moving=True)
             seen = network.unit(stem.tokens(patches))
+        named, right = names.of_pictures(seen, labels)
         cosines = torch.einsum("qtd,cnd->qctn", words, seen).amax(dim=-1)
         scores = (cosines * mask[:, None]).sum(dim=-1) / mask.sum(dim=1)[:, None]
         own = torch.arange(len(queries))
         logits = scores / plan.temperature
         both_ways = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
-        steps.take(both_ways + 2 * told, [float((logits.argmax(1) == own).float().mean())])
+        found = float((logits.argmax(1) == own).float().mean())
+        steps.take(both_ways + 2 * told + 2 * named, [found, *right])
 
 
 def join(network: MiniNetwork, plan: Plan) -> None:
-    """Stage 3: whole clips and prose by the kit's loss."""
-    adapt(network.trunk, plan.rank)
+    """Stage 4: whole clips and prose by the kit's loss."""
     reader, loss = MiniReader(EncoderOptions(), looks=True, all_words=True), LOSSES[plan.loss]
     steps = _Steps("join", plan.join_steps, plan.join_rate, (network,))
     drawn = asked_clips(random.Random(plan.seed + 2), plan.clips, plan.prose)
     for asked in steps.over(drawn):
-        sequences = [reader.clip(one.clip) for one in asked[0]]
-        kinds = padded_modalities(sequences)
-        clips = embed_clips(network, sequences)
+        parts = [part for one in asked[0] for part in _encoded_together(one.clip, plan.encoding)]
+        sequences = [reader.clip(part) for part in parts]
+        kinds = padded_modalities(sequences).reshape(len(asked[0]), -1)
+        clips = embed_clips(network, sequences).reshape(*kinds.shape, -1)
         total, right = torch.zeros(()), []
         for wording in asked:
             with half():
@@ -180,6 +239,12 @@ def join(network: MiniNetwork, plan: Plan) -> None:
             total = total + loss(Comparison(scores, gold, temperature=plan.temperature))
             right.append(_share_right(scores.overall))
         steps.take(total / len(asked), right)
+
+
+def _encoded_together(clip: ClipInput, encoding: str) -> list[ClipInput]:
+    if encoding == "joint":
+        return [clip]
+    return [only(clip, (modality,)) for modality in (Modality.VIDEO, *TEXT_MODALITIES)]
 
 
 def embed_queries(
@@ -236,21 +301,20 @@ class _Steps:
         count: int,
         rate: float,
         modules: Sequence[nn.Module],
-        slow: Sequence[nn.Parameter] = (),
+        others: Sequence[tuple[float, Iterable[nn.Parameter]]] = (),
     ) -> None:
+        """Takes what is trained at the rate, and ``others`` at a share of it."""
         self._name, self._count = name, count
-        slow_ones = {id(parameter) for parameter in slow}
         trained = [p for module in modules for p in module.parameters() if p.requires_grad]
-        trained = [p for p in trained if id(p) not in slow_ones]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in trained if p.ndim > 1], "lr": rate, "weight_decay": 0.02},
             {"params": [p for p in trained if p.ndim < 2], "lr": rate, "weight_decay": 0.0},
-            {"params": list(slow), "lr": rate / 10, "weight_decay": 0.0},
         ]
-        self._parameters = [*trained, *slow]
-        self._optimiser = torch.optim.AdamW(
-            [group for group in groups if group["params"]], betas=(0.9, 0.98)
-        )
+        for share, some in others:
+            groups.append({"params": [*some], "lr": rate * share, "weight_decay": 0.0})
+        groups = [group for group in groups if group["params"]]
+        self._parameters = [p for group in groups for p in group["params"]]
+        self._optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         warm_up = max(1, min(200, count // 10))
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimiser,
@@ -294,11 +358,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="python -m eval.mini.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file of the weights")
-    parser.add_argument("--matched", type=Path, help="write the state after stage 2, too")
-    parser.add_argument("--start", type=Path, help="start from such a state: only stage 3")
+    parser.add_argument("--matched", type=Path, help="write the state after stage 3, too")
+    parser.add_argument("--start", type=Path, help="start from such a state: only stage 4")
+    kinds = get_type_hints(Plan)
     for field in fields(Plan):
         name = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(name, type=type(field.default), default=field.default)
+        parser.add_argument(
+            name,
+            type=type(field.default),
+            default=field.default,
+            choices=get_args(kinds[field.name]) or None,
+        )
     told = vars(parser.parse_args(arguments))
     files = {name: told.pop(name) for name in ("out", "start", "matched")}
     train(Plan(**told), **files)

@@ -1,7 +1,7 @@
 """More words than the world's training split has, so that meanings are learned and not a list.
 
 `words.json` is self-written; no stem of the splits "dev" and "test" is in it (a test holds that).
-The drawings stay those of the training split.
+Drawings come from the training split and from sketches, a little out of shape.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from eval.synthetic.facts import TEXT_NAMES
 from eval.synthetic.lexicon import Color, Lexicon, read_lexicon
-from eval.synthetic.staging import Kind, Paint, phrase
+from eval.synthetic.sketches import training_forms
+from eval.synthetic.staging import Kind, Paint, Staging, phrase
 from eval.synthetic.words import grammatical
 from eval.synthetic.world import WorldClip
 
+_SKETCHED_SHARE, _WARPED_SHARE = 0.5, 0.3
 _SHADE = 8
 """Most that a channel of a colour differs from the word's own."""
 
@@ -45,12 +47,22 @@ def read_words() -> Words:
     return Words.model_validate_json(path.read_text(encoding="utf-8"))
 
 
-def renamed(clip: WorldClip, seed: float) -> WorldClip:
-    """The clip with its things named and painted anew within their families.
+def renamed(clip: WorldClip, seed: float, *, redraw: bool = True) -> WorldClip:
+    """The clip with its staging renamed."""
+    return replace(clip, staging=renamed_staging(clip.staging, seed, redraw=redraw))
 
-    Clips renamed with one seed get the same names: near-duplicates stay near.
+
+def renamed_staging(staging: Staging, seed: float, *, redraw: bool = True) -> Staging:
+    """The staging with its things named, painted and drawn anew within their families.
+
+    Those renamed with one seed get the same names: near-duplicates stay near.
+
+    Args:
+        staging: Of the training split.
+        seed: Of the names.
+        redraw: Whether sketches and warps are drawn, too.
     """
-    staging, words = clip.staging, read_words()
+    words = read_words()
 
     def paint(old: Paint) -> Paint:
         rng = random.Random(f"{seed} {old.family}")
@@ -61,17 +73,19 @@ def renamed(clip: WorldClip, seed: float) -> WorldClip:
     def name(old: Kind) -> Kind:
         rng = random.Random(f"{seed} {old.family}")
         one, many = rng.choice(((old.one, old.many), *words.kinds[old.family]))
-        return replace(old, one=one, many=many)
+        form, warp = old.form, 0
+        if redraw and rng.random() < _SKETCHED_SHARE:
+            form = rng.choice(training_forms(old.family))
+        if redraw and rng.random() < _WARPED_SHARE:
+            warp = rng.randrange(1, 1 << 30)
+        return replace(old, one=one, many=many, form=form, warp=warp)
 
     return replace(
-        clip,
-        staging=replace(
-            staging,
-            colour=paint(staging.colour),
-            companion_colour=paint(staging.companion_colour),
-            kind=name(staging.kind),
-            companion=name(staging.companion),
-        ),
+        staging,
+        colour=paint(staging.colour),
+        companion_colour=paint(staging.companion_colour),
+        kind=name(staging.kind),
+        companion=name(staging.companion),
     )
 
 
