@@ -1,0 +1,71 @@
+"""Trains the weights that the paper in miniature compares: ``python -m eval.paper.train``.
+
+For each seed a file for each scorer, by `eval.mini.train` in a process of its own. Without
+``--start`` the first file of a seed runs all stages and keeps the state before the last one, from
+which the other files of the seed start: seeds share nothing (an hour a seed). With it all files
+start from that state: seeds differ in the last stage only. Files that are there are not made again.
+Options that are not known here are passed on, the same to all: ``--join-steps 240``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clamr_rag.scoring import Scorer
+
+SCORERS: tuple[Scorer, ...] = ("modality_max", "token_max")
+FOLDER = Path("runs/paper")
+
+
+def commands(
+    folder: Path, seeds: Sequence[int], start: Path | None = None, options: Sequence[str] = ()
+) -> list[list[str]]:
+    """Command lines for the files that are missing, in the order in which they have to run.
+
+    Args:
+        folder: Of the weights.
+        seeds: A file of each scorer for each.
+        start: State before the last stage that all start from; None for one per seed.
+        options: Of `eval.mini.train`, the same for all.
+    """
+    wanted = []
+    for seed in seeds:
+        state = start or folder / f"matched-{seed}.pt"
+        has_state = state.is_file()
+        for scorer in SCORERS:
+            out = folder / f"{scorer}-{seed}.safetensors"
+            if out.is_file():
+                continue
+            option = "--start" if start or has_state else "--matched"
+            has_state = True
+            told = ["--seed", str(seed), "--scorer", scorer, option, str(state), "--out", str(out)]
+            wanted.append([sys.executable, "-m", "eval.mini.train", *told, *options])
+    return wanted
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code of the first training that fails, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.paper.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the weights")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--start", type=Path, help="a state before the last stage, for all seeds")
+    arguments, options = parser.parse_known_args(words)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for command in commands(arguments.folder, arguments.seeds, arguments.start, options):
+        print(" ".join(command), file=sys.stderr)
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
