@@ -5,12 +5,13 @@ rendered, none are shown). What is reported of any answerer: how many planted qu
 and how many of these rightly; how many absent ones it declines; and, in bins of stated confidence,
 how often the lecture held the answer and how often the answer was right. For the extractive
 answerer "is it in the video" is also fitted by a logistic function of how well the quotes match the
-question; carry the two numbers into `clamr_rag.answering.extractive`. They were fitted on seeds
-100 to 105, so a report is honest on others only. Absent questions of lectures are about something
-else altogether; those of ``--world`` (`eval.synthetic`, its texts) ask of names and things that the
-clips do tell of, but not together::
+question; carry the two numbers into `clamr_rag.answering.confidence`, for each encoder its own.
+They were fitted on seeds 100 to 105, so a report is honest on others only. Absent questions of
+lectures are about something else altogether; those of ``--world`` (`eval.synthetic`, its texts) ask
+of names and things that the clips do tell of, but not together::
 
     python -m eval.calibrate_abstention --seeds 200 205
+    python -m eval.calibrate_abstention --seeds 100 106 --encoder mini-vl --weights FILE
     python -m eval.calibrate_abstention --seeds 200 200 --world test 7
     python -m eval.calibrate_abstention --answerer openai:MODEL --base-url http://127.0.0.1:8000/v1
 """
@@ -18,22 +19,27 @@ clips do tell of, but not together::
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
 from clamr_rag import Answer, Options, VideoLibrary
-from clamr_rag.answering import ChatModel
-from clamr_rag.answering.extractive import CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE
-from clamr_rag.config import AnswerOptions
+from clamr_rag.answering import ChatModel, make_generator
+from clamr_rag.answering.confidence import calibration_of
+from clamr_rag.config import AnswerOptions, EncoderOptions
+from clamr_rag.encoder import Encoder, load_encoder
 from clamr_rag.encoder.inputs import clip_input
+from clamr_rag.encoder.mini import load_mini
+from clamr_rag.errors import UsageError
+from clamr_rag.index.store import Store
 from clamr_rag.types import Clip, Cue, MetadataLine, OcrLine, TimeSpan, Video
 from eval.planted_facts import Lecture, make_lecture
 from eval.planted_video import SECONDS_PER_SLIDE
@@ -105,16 +111,20 @@ def lecture_clips(lecture: Lecture) -> Iterator[Clip]:
 
 
 def ask_lecture(
-    lecture: Lecture, options: AnswerOptions | None = None, model: ChatModel | None = None
+    lecture: Lecture,
+    options: AnswerOptions | None = None,
+    model: ChatModel | None = None,
+    encoder: Encoder | None = None,
 ) -> list[Asked]:
     """Asks all questions of a lecture; nothing is held back for want of confidence.
 
     Args:
-        lecture: Its texts are indexed with the mini encoder in a library of their own.
+        lecture: Its texts are indexed in a library of their own.
         options: Which answerer, and its budgets; no pictures, as there are none.
         model: Takes the place of the options' answerer.
+        encoder: Of the library; `mini` where None.
     """
-    with _library(options, model) as library:
+    with _library(options, model, encoder) as library:
         _index(library, _VIDEO, tuple(lecture_clips(lecture)))
         facts = [plant.fact for plant in lecture.planted]
         planted = [_asked(library, fact.question, fact.answer) for fact in facts]
@@ -142,13 +152,16 @@ def world_clips(video: WorldVideo) -> Iterator[Clip]:
 
 
 def ask_world(
-    world: World, options: AnswerOptions | None = None, model: ChatModel | None = None
+    world: World,
+    options: AnswerOptions | None = None,
+    model: ChatModel | None = None,
+    encoder: Encoder | None = None,
 ) -> list[Asked]:
     """Asks a world what one text of a clip tells and what none does, as `ask_lecture`.
 
     Questions about pictures that are there, and those that need two modalities, are left out.
     """
-    with _library(options, model) as library:
+    with _library(options, model, encoder) as library:
         for video in world.videos:
             video_id = video.name.removesuffix(".mp4")
             known = Video(video_id, f"/{video.name}", video.title, video.duration_seconds, 1)
@@ -161,12 +174,20 @@ def ask_world(
 
 
 @contextmanager
-def _library(options: AnswerOptions | None, model: ChatModel | None) -> Iterator[VideoLibrary]:
+def _library(
+    options: AnswerOptions | None, model: ChatModel | None, encoder: Encoder | None
+) -> Iterator[VideoLibrary]:
     """An empty library for as long as it is asked; it answers whatever its confidence."""
     unpictured = (options or AnswerOptions()).model_copy(update={"abstain_below": 0.0, "frames": 0})
+    make_answerer = partial(make_generator, unpictured, model=model)
     with (
         tempfile.TemporaryDirectory() as folder,
-        VideoLibrary.open(folder, options=Options(answer=unpictured), answerer=model) as library,
+        VideoLibrary(
+            Store.open(folder, create=True),
+            Options(answer=unpictured),
+            lambda: encoder or load_encoder(),
+            make_answerer,
+        ) as library,
     ):
         yield library
 
@@ -266,12 +287,6 @@ def _rate(count: int, total: int) -> str:
 # --- the extractive answerer's constants
 
 
-def match_score(confidence: float) -> float:
-    """How well quotes match a question, from the confidence that the shipped constants give it."""
-    confidence = min(max(confidence, 1e-12), 1 - 1e-12)
-    return CONFIDENCE_MIDPOINT + math.log(confidence / (1 - confidence)) / CONFIDENCE_SLOPE
-
-
 def fit(planted: npt.NDArray[np.float64], absent: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Midpoint and slope of the logistic; both classes weigh the same."""
 
@@ -285,12 +300,13 @@ def fit(planted: npt.NDArray[np.float64], absent: npt.NDArray[np.float64]) -> tu
     return float(midpoint), float(slope)
 
 
-def fit_lines(asked: Sequence[Asked]) -> list[str]:
-    """What the present constants and newly fitted ones answer and decline."""
-    planted = np.array([match_score(each.confidence) for each in asked if each.is_planted])
-    absent = np.array([match_score(each.confidence) for each in asked if not each.is_planted])
+def fit_lines(asked: Sequence[Asked], encoder: str = "mini") -> list[str]:
+    """What the present constants of an encoder and newly fitted ones answer and decline."""
+    present = calibration_of(encoder)
+    planted = np.array([present.score(each.confidence) for each in asked if each.is_planted])
+    absent = np.array([present.score(each.confidence) for each in asked if not each.is_planted])
     constants = {
-        "present": (CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE),
+        "present": (present.midpoint, present.slope),
         "fitted": fit(planted, absent),
     }
     return [
@@ -299,6 +315,15 @@ def fit_lines(asked: Sequence[Asked]) -> list[str]:
         f"{(absent < midpoint).mean():.1%} of {len(absent)} absent"
         for name, (midpoint, slope) in constants.items()
     ]
+
+
+def _named_encoder(name: str, weights: Path | None) -> Encoder:
+    """The encoder of a name, `mini-vl` with weights of the caller's own."""
+    if weights is None:
+        return load_encoder(name)
+    if name != "mini-vl":
+        raise UsageError(f"got --weights for {name}", allowed="with --encoder mini-vl")
+    return load_mini(EncoderOptions(), name=name, weights=weights)
 
 
 def main() -> None:
@@ -311,24 +336,29 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=0.5, help="length of the world")
     parser.add_argument("--slides", type=int, default=80, help="slides of each lecture")
     parser.add_argument("--answerer", default="extractive", help="extractive, openai:… or hf:…")
+    parser.add_argument("--encoder", default="mini", help="mini, mini-vl, clamr or a folder")
+    parser.add_argument("--weights", type=Path, help="of mini-vl, others than the package's")
     parser.add_argument("--base-url", help="of the model's server")
     parser.add_argument("--threshold", type=float, default=AnswerOptions().abstain_below)
     parser.add_argument("--bins", type=int, default=10)
     arguments = parser.parse_args()
     options = AnswerOptions(answerer=arguments.answerer, base_url=arguments.base_url)
+    encoder = _named_encoder(arguments.encoder, arguments.weights)
     asked: dict[str, list[Asked]] = {}
     for seed in range(*arguments.seeds):
         lecture = make_lecture(arguments.slides, seed)
-        asked.setdefault("lectures", []).extend(ask_lecture(lecture, options))
+        asked.setdefault("lectures", []).extend(ask_lecture(lecture, options, encoder=encoder))
         print(f"seed {seed}: {len(asked['lectures'])} questions asked so far", flush=True)
     if arguments.world:
         split, seed = arguments.world
-        asked["world"] = ask_world(make_world(int(seed), arguments.hours, split), options)
+        asked["world"] = ask_world(
+            make_world(int(seed), arguments.hours, split), options, encoder=encoder
+        )
     for name, questions in asked.items():
         lines = report_lines(questions, threshold=arguments.threshold, num_bins=arguments.bins)
-        print(f"{arguments.answerer}, {name}", *lines, sep="\n")
+        print(f"{arguments.answerer} on {encoder.name}, {name}", *lines, sep="\n")
     if arguments.answerer == "extractive" and asked:
-        print(*fit_lines(list(chain(*asked.values()))), sep="\n")
+        print(*fit_lines(list(chain(*asked.values())), encoder.name), sep="\n")
 
 
 if __name__ == "__main__":

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from clamr_rag.answering import Message
+from clamr_rag.answering.confidence import CALIBRATIONS
 from clamr_rag.answering.fake import ScriptedModel
 from clamr_rag.answering.prompts import NOT_IN_VIDEO
+from clamr_rag.encoder import load_encoder
+from clamr_rag.errors import ModelMissingError, UsageError
 from eval.calibrate_abstention import (
     Asked,
+    _named_encoder,
     ask_lecture,
     ask_world,
     calibration_error,
     fit,
     fit_lines,
-    match_score,
     reliability,
     report_lines,
     world_clips,
@@ -95,6 +99,22 @@ def test_the_extractive_answerer_tells_the_planted_from_the_absent(lecture: Lect
     assert len(fit_lines(asked)) == 2
 
 
+def test_mini_vl_is_calibrated_on_its_own_and_tells_them_apart(lecture: Lecture) -> None:
+    asked = ask_lecture(lecture, encoder=load_encoder("mini-vl"))
+    assert np.mean([each.confidence for each in asked if each.is_planted]) > 0.75
+    assert np.mean([each.confidence for each in asked if not each.is_planted]) < 0.35
+    present = fit_lines(asked, "mini-vl")[0]
+    assert f"midpoint {CALIBRATIONS['mini-vl'].midpoint:.3f}" in present
+
+
+def test_other_weights_are_those_of_mini_vl_alone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--weights for mini;"):
+        _named_encoder("mini", tmp_path / "w.safetensors")
+    with pytest.raises(ModelMissingError):
+        _named_encoder("mini-vl", tmp_path / "w.safetensors")
+    assert _named_encoder("mini-vl", None).name == "mini-vl"
+
+
 # --- a world
 
 
@@ -163,14 +183,15 @@ def test_one_kind_of_question_alone_can_be_reported() -> None:
     assert "0/0 absent" in report_lines(only, threshold=0.5)[0]
 
 
-def test_the_match_is_what_the_shipped_constants_were_given() -> None:
-    from clamr_rag.answering.extractive import CONFIDENCE_MIDPOINT, CONFIDENCE_SLOPE
-
-    assert match_score(0.5) == pytest.approx(CONFIDENCE_MIDPOINT)
-    score = CONFIDENCE_MIDPOINT + 0.07
-    confidence = 1 / (1 + np.exp(-CONFIDENCE_SLOPE * 0.07))
-    assert match_score(float(confidence)) == pytest.approx(score)
-    assert np.isfinite([match_score(0.0), match_score(1.0)]).all()
+def test_a_fit_reads_its_scores_off_the_encoders_own_constants() -> None:
+    """Scores that lie 0.1 about the midpoint of `mini-vl` are fitted back to that midpoint."""
+    own = CALIBRATIONS["mini-vl"]
+    scores = np.linspace(0.0, 0.1, 20)
+    asked = [Asked(True, own.confidence(own.midpoint + score), True, True) for score in scores]
+    asked += [Asked(False, own.confidence(own.midpoint - score), True, False) for score in scores]
+    fitted = fit_lines(asked, "mini-vl")[1]
+    found = float(fitted.split("midpoint ")[1].split(",")[0])
+    assert found == pytest.approx(own.midpoint, abs=0.005)
 
 
 def test_the_fit_parts_what_can_be_parted() -> None:

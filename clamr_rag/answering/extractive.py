@@ -2,13 +2,14 @@
 
 Nothing is generated. Every passage of the retrieved clips is scored against the question by the
 same late interaction that found the clips; the best is quoted, then others as long as they match
-words of the question that the quotes so far do not. A passage that only repeats words of the
+words of the question that the quotes so far do not. Words that a question asks with ("who is the")
+are left out of the score, whether or not the encoder has rows for them: a sentence that answers
+does not say them, and one that does not may. A passage that only repeats words of the
 question (often a slide's title) answers nothing: it counts as context of its clip's passages.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ from string import ascii_uppercase
 import numpy as np
 
 from clamr_rag.answering import Draft, OnText, Prompt, Quote
+from clamr_rag.answering.confidence import calibration_notes, calibration_of
 from clamr_rag.answering.passages import Passage, passages
 from clamr_rag.answering.suspicion import reads_like_instruction, suspicion_notes
 from clamr_rag.encoder import Encoder
+from clamr_rag.encoder.mini_reading import STOP_WORDS
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, FloatArray, Modality, MultiVector
 
 _MAX_PASSAGES = 400
@@ -32,18 +35,6 @@ _MIN_QUOTE_SCORE = 0.35
 """Mean cosine under which a further quote is not worth reading."""
 _CONTEXT_SHARE = 0.8
 """What a word of the question that only the context matches is worth."""
-
-CONFIDENCE_MIDPOINT = 0.525
-CONFIDENCE_SLOPE = 20.7
-"""Logistic of "is it in the video" in the best passages' score, fitted by
-`eval/calibrate_abstention.py` on generated lectures (seeds 100-105) with the `mini` encoder. On
-lectures that were not fitted (seeds 200-207) it answers 96.2 % of the planted questions and
-declines all of the absent ones, with an expected calibration error of 0.048.
-
-Absent questions whose words all stand somewhere, but not together, are harder: of a synthetic
-world that nothing was chosen by (split "test", seed 21) it declines 73 % and answers 97 % of the
-others. A midpoint fitted on worlds too, near 0.65, costs lectures 9 points and worlds a third of
-their answers."""
 
 _LEADS = {Modality.ASR: "Said", Modality.OCR: "On screen", Modality.DESCRIPTION: "In the metadata"}
 
@@ -79,6 +70,7 @@ class ExtractiveGenerator:
             abstain_below: A draft of less confidence will be no answer, so it is not told early.
         """
         self._encoder = encoder
+        self._calibration = calibration_of(encoder.name)
         self._abstain_below = abstain_below
 
     def generate(self, prompt: Prompt, on_text: OnText | None = None) -> Draft:
@@ -99,22 +91,29 @@ class ExtractiveGenerator:
             for each in everything
             if reads_like_instruction(each.text)
         )
-        return replace(self._answered(prompt, sound), notes=tuple(notes))
+        draft = self._answered(prompt, sound)
+        # Without a quote the confidence is 0 whatever the encoder.
+        doubts = calibration_notes(self._encoder.name) if draft.quotes else ()
+        return replace(draft, notes=(*notes, *doubts))
 
     def _answered(self, prompt: Prompt, found: list[Passage]) -> Draft:
         if not found:
             return Draft((), "", 0.0)
         found = _fewest(_without_repeats(found), prompt.question)
         vectors = self._encode(found)
-        query = self._encoder.encode_query(prompt.question)
+        query = self._encode_asked(prompt.question)
         scored = _with_context(prompt.question, _scored(query, found, vectors))
         if not scored:
             return Draft((), "", 0.0)
         quotes = _cover(scored)
-        confidence = _confidence(quotes)
+        confidence = self._calibration.confidence(_match(quotes))
         if prompt.choices:
             return self._choose(prompt, found, vectors, scored, confidence)
         return Draft(tuple(each.quote() for each in quotes), _sentence(quotes), confidence)
+
+    def _encode_asked(self, text: str) -> MultiVector:
+        """Encodes a question or a choice, and keeps the rows of what it asks for."""
+        return _telling(text, self._encoder.encode_query(text))
 
     def _encode(self, found: Sequence[Passage]) -> list[MultiVector]:
         """Encodes passages in batches of like length, and returns them in their own order."""
@@ -138,7 +137,7 @@ class ExtractiveGenerator:
         by_text = {entry.passage.text: entry for entry in scored}
         best: tuple[float, int, _Scored] | None = None
         for number, choice in enumerate(prompt.choices):
-            for entry in _scored(self._encoder.encode_query(choice), found, vectors):
+            for entry in _scored(self._encode_asked(choice), found, vectors):
                 if entry.passage.text not in by_text:
                     continue  # it only repeats the question
                 asked = by_text[entry.passage.text]
@@ -175,6 +174,35 @@ def _fewest(found: list[Passage], question: str) -> list[Passage]:
     """Drops the passages with the fewest words of the question where there are too many."""
     asked = _words(question)
     return sorted(found, key=lambda passage: -len(_words(passage.text) & asked))[:_MAX_PASSAGES]
+
+
+def _telling(text: str, query: MultiVector) -> MultiVector:
+    """Leaves out the rows of stop words; a text of nothing else keeps all its rows."""
+    kept = [
+        row
+        for row, word in enumerate(_words_of_tokens(text, query.tokens))
+        if word not in STOP_WORDS
+    ]
+    if not kept:
+        return query
+    tokens = tuple(query.tokens[row] for row in kept)
+    return MultiVector(query.vectors[kept], query.modalities[kept], query.seconds[kept], tokens)
+
+
+def _words_of_tokens(text: str, tokens: Sequence[str]) -> list[str]:
+    """The whole word that each token is a piece of, in lower case; "" where it is of none.
+
+    A piece may look like a stop word: "is" of "Francis" is none.
+    """
+    words, here = [], 0
+    spans = [match.span() for match in re.finditer(r"\w+", text)]
+    for token in tokens:
+        place = text.find(token.strip(), here)
+        start = max(place, here)
+        word = next((text[a:b] for a, b in spans if place >= 0 and a <= start < b), "")
+        words.append(word.lower())
+        here = start + len(token.strip()) if place >= 0 else here
+    return words
 
 
 def _scored(
@@ -233,16 +261,15 @@ def _cover(scored: Sequence[_Scored]) -> list[_Scored]:
     return chosen
 
 
-def _confidence(quotes: Sequence[_Scored]) -> float:
-    """Probability that the quotes hold the answer: logistic in the words one clip's quotes cover.
+def _match(quotes: Sequence[_Scored]) -> float:
+    """Score that the confidence is read off: mean cosine of the words one clip's quotes cover.
 
     Quotes of other clips than the first one's are shown but vouch for nothing. The name in one
     clip and what is asked, of another name, in the next match every word and answer nothing.
     """
     clip_id = quotes[0].passage.clip.clip_id
     together = [quote for quote in quotes if quote.passage.clip.clip_id == clip_id]
-    covered = np.max([quote.token_cosines for quote in together], axis=0)
-    return 1 / (1 + math.exp(-CONFIDENCE_SLOPE * (float(covered.mean()) - CONFIDENCE_MIDPOINT)))
+    return float(np.max([quote.token_cosines for quote in together], axis=0).mean())
 
 
 def _sentence(quotes: Sequence[_Scored]) -> str:

@@ -19,7 +19,7 @@ _NAN = float("nan")
 
 # Words that a question asks with, not for: function words, light verbs, and talk about the video
 # itself. They match everything and say nothing of the moment.
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     """a about an and are as at be been being but by can could did do does doing for from had has
     have he her his how i if in into is it its many may me might much must my no not of on or
     our s she should so t than that the their them then there these they this those to us very
@@ -55,7 +55,7 @@ class MiniReader:
             all_words: Match all words of a question, not only those that say what is asked for.
         """
         self.looks = looks
-        self._unmatched = frozenset() if all_words else _STOP_WORDS
+        self._unmatched = frozenset() if all_words else STOP_WORDS
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
         # The published tokenizer pads and cuts at 128 tokens; caps are ours to set.
         self._tokenizer.no_padding()
