@@ -40,6 +40,7 @@ from eval.mini.train import (
     read,
     telling_words,
     train,
+    weaken,
     untrained_network,
 )
 from eval.mini.wording import (
@@ -361,6 +362,19 @@ def test_an_adapter_changes_nothing_before_it_is_trained_and_adds_what_it_learne
         after = adapted(ids, positions, mask)
         assert (after - before).abs().max() > 0.1
         assert (plain(ids, positions, mask) - after).abs().max() < 1e-4
+
+
+def test_a_share_of_the_changes_is_kept() -> None:
+    network = untrained_network()
+    plain = {name: weight.clone() for name, weight in load_minilm().state_dict().items()}
+    adapters = adapt(network.trunk, 2)
+    with torch.no_grad():
+        for change in adapters.values():
+            change.up.normal_()
+        name, change = next(iter(adapters.items()))
+        whole = change(plain[name]) - plain[name]
+        weaken(network, 0.25)
+        assert (change(plain[name]) - plain[name] - whole / 4).abs().max() < 1e-5
 
 
 def test_low_rank_is_the_product_of_its_factors() -> None:

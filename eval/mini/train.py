@@ -35,7 +35,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pad_sequence
 
 from clamr_rag.config import EncoderOptions
-from clamr_rag.encoder.mini_network import MiniNetwork, MiniSequence, adapt
+from clamr_rag.encoder.mini_network import LowRank, MiniNetwork, MiniSequence, adapt
 from clamr_rag.encoder.mini_reading import MiniReader
 from clamr_rag.encoder.mini_weights import checksum, save_network
 from clamr_rag.encoder.minilm import load_minilm
@@ -87,6 +87,9 @@ class Plan:
     loss: LossName = "contrastive"
     encoding: Literal["joint", "apart"] = "joint"
     """Of clips in stage 4: in one sequence, or each modality in one of its own."""
+    kept_share: float = 0.9
+    """Of the trunk's changes, in the end: a little less keeps more of what the trunk knew
+    (Wortsman et al. 2022, WiSE-FT)."""
 
 
 def train(plan: Plan, out: Path, *, start: Path | None = None, matched: Path | None = None) -> None:
@@ -115,6 +118,7 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, matched: Path | N
         network.load_state_dict(torch.load(start, weights_only=True))
     with sdpa_kernel(SDPBackend.MATH):
         join(network, plan)
+    weaken(network, plan.kept_share)
     minutes = (time.monotonic() - began) / 60
     told = {
         "command": " ".join(["python -m eval.mini.train", *sys.argv[1:]]),
@@ -137,6 +141,14 @@ def untrained_network() -> MiniNetwork:
     network.projection.data = load_file(UNTRAINED)["projection"]
     network.trunk.requires_grad_(False)
     return network
+
+
+@torch.no_grad()
+def weaken(network: MiniNetwork, share: float) -> None:
+    """Keeps a share of the low-rank changes of the trunk."""
+    for module in network.trunk.modules():
+        if isinstance(module, LowRank):
+            module.up *= share
 
 
 def read(network: MiniNetwork, names: Names, plan: Plan) -> None:
