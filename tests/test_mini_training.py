@@ -40,8 +40,8 @@ from eval.mini.train import (
     read,
     telling_words,
     train,
-    weaken,
     untrained_network,
+    weaken,
 )
 from eval.mini.wording import (
     description,

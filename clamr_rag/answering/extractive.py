@@ -22,7 +22,7 @@ from clamr_rag.answering.confidence import calibration_notes, calibration_of
 from clamr_rag.answering.passages import Passage, passages
 from clamr_rag.answering.suspicion import reads_like_instruction, suspicion_notes
 from clamr_rag.encoder import Encoder
-from clamr_rag.encoder.mini_reading import STOP_WORDS
+from clamr_rag.encoder.stop_words import STOP_WORDS
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, FloatArray, Modality, MultiVector
 
 _MAX_PASSAGES = 400

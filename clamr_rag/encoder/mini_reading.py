@@ -11,25 +11,12 @@ from clamr_rag.config import EncoderOptions
 from clamr_rag.encoder.mini_network import MiniSequence
 from clamr_rag.encoder.minilm import model_folder
 from clamr_rag.encoder.stem import NUM_TOKENS, fitted, token_seconds
+from clamr_rag.encoder.stop_words import STOP_WORDS
 from clamr_rag.errors import UsageError
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality
 
 _CLS, _SEP, _PICTURE = 101, 102, 0
 _NAN = float("nan")
-
-# Words that a question asks with, not for: function words, light verbs, and talk about the video
-# itself. They match everything and say nothing of the moment.
-STOP_WORDS = frozenset(
-    """a about an and are as at be been being but by can could did do does doing for from had has
-    have he her his how i if in into is it its many may me might much must my no not of on or
-    our s she should so t than that the their them then there these they this those to us very
-    was we were what when where which who whom whose why will with would you your
-    came come find found gave get give go goes got happen happened happens keep kept made make
-    take taken took use used went
-    clip describe described explain explained lecture mention mentioned mentions say says said
-    show shown shows speaker talk talked talks tell tells told video
-    """.split()
-)
 
 
 @dataclass(frozen=True, slots=True)
