@@ -11,5 +11,5 @@ STOP_WORDS = frozenset(
     show shown shows speaker talk talked talks tell tells told video
     """.split()
 )
-"""Function words, light verbs, and talk about the video itself: they match everything and say nothing
-of the moment."""
+"""Function words, light verbs, and talk about the video itself: they match everything and say
+nothing of the moment."""

@@ -148,7 +148,7 @@ def weaken(network: MiniNetwork, share: float) -> None:
     """Keeps a share of the low-rank changes of the trunk."""
     for module in network.trunk.modules():
         if isinstance(module, LowRank):
-            module.up *= share
+            module.up.mul_(share)
 
 
 def read(network: MiniNetwork, names: Names, plan: Plan) -> None:
