@@ -87,7 +87,7 @@ class Plan:
     loss: LossName = "contrastive"
     encoding: Literal["joint", "apart"] = "joint"
     """Of clips in stage 4: in one sequence, or each modality in one of its own."""
-    kept_share: float = 0.9
+    kept_share: float = 0.95
     """Of the trunk's changes, in the end: a little less keeps more of what the trunk knew
     (Wortsman et al. 2022, WiSE-FT)."""
 
