@@ -35,7 +35,9 @@ def picture_ranks(
     lexicon, rng = read_lexicon("test"), random.Random(0)
     shown = [ClipInput(each.frames, each.frame_seconds) for each in inputs]
     vectors = [
-        v for at in range(0, len(shown), 8) for v in encoder.encode_clips(shown[at : at + 8])
+        own
+        for at in range(0, len(shown), _AT_A_TIME)
+        for own in encoder.encode_clips(shown[at : at + _AT_A_TIME])
     ]
     ranks = []
     for number, clip in enumerate(clips):

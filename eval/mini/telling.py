@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from string import Formatter
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from eval.synthetic.lexicon import Lexicon, read_lexicon
 from eval.synthetic.staging import STATED, Staging, draw_staging, phrase
 
 _MARK = "\x1f"
+_COUNT_WORDS = re.compile(r"^(\s*(?:an? )?)(?!an?\s*$)(\S.*?)(\s*)$")
+"""A first article, what it stands before, and space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +96,14 @@ def _marked_lexicon(lexicon: Lexicon) -> Lexicon:
 
 def _marked_count(text: str) -> str:
     """Marks what stands around the hole of the noun; the first "a" may be an "an" in the text."""
-    pieces = []
-    for literal, hole, _, _ in Formatter().parse(text):
-        words = literal.strip()
-        if words:
-            before, _, after = literal.partition(words)
-            article, _, rest = words.partition(" ")
-            if article in ("a", "an") and rest:
-                before, words = f"{before}{article} ", rest
-            literal = before + (words if words in ("a", "an") else _mark("count", words)) + after
-        pieces.append(literal + (f"{{{hole}}}" if hole else ""))
+    pieces = re.split(r"(\{\w+\})", text)
+    pieces[::2] = [_COUNT_WORDS.sub(_marked_words, piece) for piece in pieces[::2]]
     return "".join(pieces)
+
+
+def _marked_words(found: re.Match[str]) -> str:
+    article, words, space = found.groups()
+    return f"{article}{_mark('count', words)}{space}"
 
 
 def _marked_staging(staging: Staging) -> Staging:
