@@ -37,7 +37,7 @@ train-mini: $(STAMP)
 	$(BIN)/python -m eval.mini.train --out clamr_rag/encoder/mini_vl.safetensors
 
 # The paper in miniature: trains three seeds with two scorers, and compares. Hours, or ten minutes per file
-# of weights with START=FILE, a state that eval.mini.train --matched wrote.
+# of weights with START=FILE, a state that eval.mini.train --settled wrote.
 START ?=
 paper: $(STAMP)
 	$(BIN)/python -m eval.paper.train --folder runs/paper $(if $(START),--start $(START))

@@ -33,6 +33,17 @@ def test_an_encoder_that_does_not_look_at_the_pictures_is_said_to_be_so() -> Non
     )
 
 
+def test_what_pictures_an_encoder_was_taught_is_said() -> None:
+    def end(encoder: str) -> str:
+        answer = replace(make_answer(), encoder=encoder)
+        return answer_lines(answer, RECORDS, reads_frames=True, show_all=False)[0].plain
+
+    assert end("mini-vl").endswith(
+        "mini-vl was taught drawings and knows little of filmed pictures"
+    )
+    assert "drawings" not in end("clamr")
+
+
 def test_where_an_encoder_other_than_mini_runs_is_said() -> None:
     def header(encoder: str) -> str:
         answer = replace(make_answer(), encoder=encoder)

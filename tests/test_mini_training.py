@@ -26,23 +26,19 @@ from clamr_rag.encoder.stem import NUM_TOKENS
 from clamr_rag.errors import ModelMissingError
 from clamr_rag.types import ClipInput, Modality
 from eval.mini.batches import asked_clips, docstrings, moving_pictures, still_frames
+from eval.mini.encoding import (
+    embed_clips,
+    embed_queries,
+    padded_modalities,
+    untrained_network,
+)
 from eval.mini.heads import PatchHead, PictureHead
 from eval.mini.labels import PATCH, SIZE, patch_labels, picture_labels
 from eval.mini.naming import Names
+from eval.mini.plan import Plan
+from eval.mini.stages import look, read, settle, telling_words
 from eval.mini.telling import Part, Told, tell, tellings
-from eval.mini.train import (
-    Plan,
-    embed_clips,
-    embed_queries,
-    look,
-    main,
-    padded_modalities,
-    read,
-    telling_words,
-    train,
-    untrained_network,
-    weaken,
-)
+from eval.mini.train import go_back, main, train
 from eval.mini.wording import (
     description,
     picture_query,
@@ -59,7 +55,7 @@ from eval.synthetic.words import content_words
 from eval.synthetic.world import WorldClip, make_world
 
 TINY = Plan(
-    read_steps=2, look_steps=2, match_steps=2, join_steps=2,
+    read_steps=2, look_steps=2, match_steps=2, settle_steps=2, join_steps=2,
     tellings=16, stills=4, pictures=8, clips=8, prose=3, rank=2,
 )  # fmt: skip
 
@@ -276,10 +272,13 @@ def test_names_tell_a_row_that_is_the_name_itself() -> None:
     other, wrong = names.of_words(rows.flip(0), torch.arange(8), labels)
     assert wrong < 1.0
     assert loss < other
-    told, all_right = names.of_pictures(rows[None], labels[None])
+    told, distance, all_right = names.of_pictures(rows[None], labels[None])
     assert all_right == [1.0] * 8
-    blank, _ = names.of_pictures(rows[None, :1], labels[None])
+    assert distance.item() == pytest.approx(0.0, abs=1e-6)
+    blank, far, _ = names.of_pictures(rows[None, :1], labels[None])
     assert told < blank
+    cosines = rows @ rows[0]
+    assert far.item() == pytest.approx(1 - float(cosines.mean()), abs=1e-6)
 
 
 def test_a_picture_query_tells_every_detail(clips: tuple[WorldClip, ...]) -> None:
@@ -364,17 +363,22 @@ def test_an_adapter_changes_nothing_before_it_is_trained_and_adds_what_it_learne
         assert (plain(ids, positions, mask) - after).abs().max() < 1e-4
 
 
-def test_a_share_of_the_changes_is_kept() -> None:
+def test_a_share_of_what_changed_is_kept() -> None:
     network = untrained_network()
-    plain = {name: weight.clone() for name, weight in load_minilm().state_dict().items()}
     adapters = adapt(network.trunk, 2)
+    before = {name: weights.clone() for name, weights in network.state_dict().items()}
     with torch.no_grad():
         for change in adapters.values():
             change.up.normal_()
-        name, change = next(iter(adapters.items()))
-        whole = change(plain[name]) - plain[name]
-        weaken(network, 0.25)
-        assert (change(plain[name]) - plain[name] - whole / 4).abs().max() < 1e-5
+        network.stem.out.bias += 1.0
+    after = {name: weights.clone() for name, weights in network.state_dict().items()}
+    go_back(network, before, 0.25)
+    changed = 0
+    for name, weights in network.state_dict().items():
+        moved = after[name] - before[name]
+        assert (weights - before[name] - moved / 4).abs().max() < 1e-6
+        changed += bool(moved.any())
+    assert changed == len(adapters) + 1
 
 
 def test_low_rank_is_the_product_of_its_factors() -> None:
@@ -431,11 +435,27 @@ def test_looking_is_learned() -> None:
     assert right() < 0.8 * before
 
 
+def test_settling_draws_the_tokens_onto_the_names() -> None:
+    torch.manual_seed(0)
+    network, names = untrained_network(), Names()
+    adapt(network.trunk, 2)
+    frames, _, labels = next(moving_pictures(random.Random(9), 8))
+
+    @torch.no_grad()
+    def distance() -> float:
+        seen = network.unit(network.stem(torch.from_numpy(frames)))
+        return float(names.of_pictures(seen, torch.from_numpy(labels))[1])
+
+    before = distance()
+    settle(network, names, replace(TINY, settle_steps=6, settle_weight=50.0))
+    assert distance() < before - 0.1
+
+
 def test_all_stages_run_and_what_they_write_is_mini(tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = tmp_path / "mini.safetensors"
-    matched = tmp_path / "matched"
-    train(TINY, file, matched=matched)
+    settled = tmp_path / "settled"
+    train(TINY, file, settled=settled)
     made = how_made(file)
     assert made["data"].startswith("synthetic-")
     assert "'match_steps': 2" in made["plan"]
@@ -445,9 +465,9 @@ def test_all_stages_run_and_what_they_write_is_mini(tmp_path: Path) -> None:
     [rows] = mini.encode_clips([ClipInput((picture,), (1.5,), asr="a ferry leaves")])
     assert (rows.modalities == Modality.VIDEO).sum() == NUM_TOKENS
     again = tmp_path / "again.safetensors"
-    train(replace(TINY, encoding="apart", scorer="token_max"), again, start=matched)
+    train(replace(TINY, encoding="apart", scorer="token_max"), again, start=settled)
     made = how_made(again)
-    assert made["start"] == hashlib.sha256(matched.read_bytes()).hexdigest()
+    assert made["start"] == hashlib.sha256(settled.read_bytes()).hexdigest()
     assert "'encoding': 'apart'" in made["plan"]
     other = load_mini(EncoderOptions(), name="mini-vl", weights=again)
     assert other.fingerprint != mini.fingerprint

@@ -521,7 +521,7 @@ def test_tables_of_nothing_are_tables() -> None:
     [
         (["--start M", "--start M"], "start from one state"),
         (["", ""], "No two files of weights share"),
-        (["--matched A", "--start A", "--matched B"], "Weights that name the same state"),
+        (["--settled A", "--start A", "--settled B"], "Weights that name the same state"),
         (["--start M"], "One file of weights"),
     ],
 )
@@ -564,11 +564,11 @@ def test_a_state_is_read_from_the_command() -> None:
 def test_each_seed_trains_its_first_stages_once(tmp_path: Path) -> None:
     told = [" ".join(command[1:]) for command in commands(tmp_path, [0, 1])]
     assert told == [
-        f"-m eval.mini.train --seed {seed} {told} {tmp_path}/matched-{seed}.pt "
+        f"-m eval.mini.train --seed {seed} {told} {tmp_path}/settled-{seed}.pt "
         f"--out {tmp_path}/{role}-{seed}.safetensors"
         for seed in (0, 1)
         for role, told in (
-            ("modality_max", "--scorer modality_max --matched"),
+            ("modality_max", "--scorer modality_max --settled"),
             ("token_max", "--scorer token_max --start"),
             ("separate", "--scorer modality_max --encoding apart --start"),
         )
@@ -578,11 +578,11 @@ def test_each_seed_trains_its_first_stages_once(tmp_path: Path) -> None:
 
 def test_what_is_there_is_not_trained_again(tmp_path: Path) -> None:
     (tmp_path / "modality_max-0.safetensors").touch()
-    (tmp_path / "matched-1.pt").touch()
+    (tmp_path / "settled-1.pt").touch()
     told = [command[3:] for command in commands(tmp_path, [0, 1])]
     # The state of seed 0 is gone, so that it is made anew.
     assert [words[-4] for words in told] == [
-        "--matched",
+        "--settled",
         "--start",
         "--start",
         "--start",

@@ -78,7 +78,7 @@ def _made(folder: Path) -> Path:
 def _run_in(folder: Path, invocation: Invocation, *, kept: bool) -> int:
     from clamr_rag.cli.demo_video import write_demo_video
     from clamr_rag.cli.json_output import ask_json, table_json
-    from clamr_rag.cli.render import answer_lines
+    from clamr_rag.cli.render import answer_lines, counted
     from clamr_rag.types import Modality
 
     terminal = invocation.terminal
@@ -91,7 +91,8 @@ def _run_in(folder: Path, invocation: Invocation, *, kept: bool) -> int:
     num_wrong, answers = 0, list[dict[str, Any]]()
     with _with_library(invocation, folder / LIBRARY_NAME).open_library(create=True) as library:
         report = add_video(invocation, library, video)
-        terminal.note(f"{report.status} {report.num_clips} clips in {report.elapsed_seconds:.1f} s")
+        clips = counted(report.num_clips, "clip")
+        terminal.note(f"{report.status} {clips} in {report.elapsed_seconds:.1f} s")
         records = {record.video.video_id: record for record in library.videos()}
         reads_frames = Modality.VIDEO in library.encoder.reads
         # The answers are printed in any case: a wrong one is what a bug report needs.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from clamr_rag.cli.interrupt import GracefulInterrupt
 from clamr_rag.cli.paths import is_there
 from clamr_rag.cli.progress import make_view
+from clamr_rag.cli.render import counted
 from clamr_rag.errors import ClamrError, MediaError, UsageError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _resolve(invocation: Invocation, library: VideoLibrary, reference: str) -> s
     report = add_video(invocation, library, Path(reference), any_options=not asked)
     if report.status != "unchanged":
         invocation.terminal.note(
-            f"{Path(reference).name}: {report.status}, {report.num_clips} clips in "
+            f"{Path(reference).name}: {report.status}, {counted(report.num_clips, 'clip')} in "
             f"{report.elapsed_seconds:.0f} s"
         )
     return report.video_id

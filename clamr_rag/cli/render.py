@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clamr_rag.types import Answer, Citation, ScoredClip, TimeSpan
 
 _LABEL_WIDTH = len("on screen")
+_TAUGHT_ON_DRAWINGS = "mini-vl"
 _COLORS = {"on screen": "cyan", "speech": "green", "metadata": "magenta", "frames": "blue"}
 
 
@@ -185,6 +186,8 @@ def _header(
     ]
     if not reads_frames:
         parts.append(f"{answer.encoder} does not look at the pictures")
+    elif answer.encoder == _TAUGHT_ON_DRAWINGS:
+        parts.append(f"{answer.encoder} was taught drawings and knows little of filmed pictures")
     return Text(" · ".join(one_line(part) for part in parts), style="dim")
 
 

@@ -49,8 +49,8 @@ class Names(nn.Module):
                 right += int((cosines.argmax(1) == labels[chosen]).sum())
         return torch.stack(losses).sum(), right / len(slots)
 
-    def of_pictures(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, list[float]]:
-        """Mean cross entropy of the details, each told by the token nearest to it; right ones.
+    def of_pictures(self, tokens: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list[float]]:
+        """How well tokens tell the details, each told by the token nearest to it.
 
         The nearest token is what MaxSim looks for, so a detail that no token shows costs as much as
         it will cost in search.
@@ -58,11 +58,16 @@ class Names(nn.Module):
         Args:
             tokens: Unit rows ``(clips, n, 128)``.
             labels: ``(clips, 8)``.
+
+        Returns:
+            Mean cross entropy of the details; mean distance, 1 - cosine, of the right name from the
+            token nearest to it; share of right ones of each.
         """
-        roles, losses, right = normalize(self.roles, dim=-1), [], []
+        roles, losses, distances, right = normalize(self.roles, dim=-1), [], [], []
         for slot, values in enumerate(_VALUES_OF):
             names = normalize(normalize(self.values[values], dim=-1) + roles[slot], dim=-1)
             cosines = (tokens.float() @ names.T).amax(dim=1)
             losses.append(cross_entropy(cosines / _TEMPERATURE, labels[:, slot]))
+            distances.append(1 - cosines.gather(1, labels[:, slot, None]).mean())
             right.append(float((cosines.argmax(1) == labels[:, slot]).float().mean()))
-        return torch.stack(losses).mean(), right
+        return torch.stack(losses).mean(), torch.stack(distances).mean(), right

@@ -327,7 +327,7 @@ def weights(study: Study) -> Table:
 def stages_from(told: dict[str, str]) -> str | None:
     """The state after the training's earlier stages, if others could start from it, too."""
     words = told.get("command", "").split()
-    for option in ("--start", "--matched"):
+    for option in ("--start", "--settled"):
         if option in words[:-1]:
             return words[words.index(option) + 1].strip("(),;")
     return None

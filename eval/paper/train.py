@@ -40,13 +40,13 @@ def commands(
     """
     wanted = []
     for seed in seeds:
-        state = start or folder / f"matched-{seed}.pt"
+        state = start or folder / f"settled-{seed}.pt"
         has_state = state.is_file()
         for role in ROLES:
             out = folder / f"{role}-{seed}.safetensors"
             if out.is_file():
                 continue
-            option = "--start" if start or has_state else "--matched"
+            option = "--start" if start or has_state else "--settled"
             has_state = True
             told = ["--seed", str(seed), *_TOLD[role], option, str(state), "--out", str(out)]
             wanted.append([sys.executable, "-m", "eval.mini.train", *told, *options])

@@ -1,0 +1,172 @@
+"""The five stages of the training, in their order; each starts from what the one before left."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from clamr_rag.config import EncoderOptions
+from clamr_rag.encoder.mini_network import MiniNetwork
+from clamr_rag.encoder.mini_reading import MiniReader
+from clamr_rag.training.losses import LOSSES, Comparison
+from clamr_rag.training.scores import batch_scores
+from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality
+from eval.arms.pools import only
+from eval.mini.batches import asked_clips, moving_pictures, prose_pairs, still_frames
+from eval.mini.encoding import (
+    embed_clips,
+    embed_queries,
+    half,
+    padded_modalities,
+    untrained_network,
+)
+from eval.mini.heads import PatchHead, PictureHead
+from eval.mini.naming import Names
+from eval.mini.plan import Plan
+from eval.mini.steps import Steps
+from eval.mini.telling import Told, tellings
+
+
+def read(network: MiniNetwork, names: Names, plan: Plan) -> None:
+    """Stage 1: descriptions against what their words tell, prose against the untrained trunk."""
+    reader = MiniReader(EncoderOptions(), looks=True, all_words=True)
+    plain = untrained_network()
+    steps = Steps(
+        "read", plan.read_steps, plan.read_rate, (network.trunk,),
+        others=((10.0, names.parameters()), (1.0, [network.projection])),
+    )  # fmt: skip
+    prose = prose_pairs(random.Random(plan.seed + 3))
+    for told, labels in steps.over(tellings(random.Random(plan.seed + 4), plan.tellings)):
+        kept = [text for _ in range(plan.tellings // 16) for text in _sentences(next(prose))]
+        with half():
+            words, _ = embed_queries(network, reader, [one.query for one in told])
+            stayed, mask = embed_queries(network, reader, kept)
+            with torch.no_grad():
+                was, _ = embed_queries(plain, reader, kept)
+        clips, places, slots = telling_words(reader, told)
+        meant = torch.from_numpy(labels)[clips, slots]
+        named, right = names.of_words(words[clips, places], slots, meant)
+        strayed = 1 - (stayed.float() * was.float()).sum(dim=-1)[mask].mean()
+        steps.take(named + strayed, [right])
+
+
+def _sentences(pair: tuple[str, tuple[str, str]]) -> tuple[str, str]:
+    paragraph, (question, _) = pair
+    return paragraph, question
+
+
+def telling_words(reader: MiniReader, told: Sequence[Told]) -> tuple[Tensor, Tensor, Tensor]:
+    """Which tokens of queries tell a detail: query, place in its sequence, and slot of each."""
+    rows = []
+    for number, one in enumerate(told):
+        query = reader.query(one.query)
+        for place, (start, stop) in zip(query.kept, query.spans, strict=True):
+            rows += [
+                (number, place, part.slot)
+                for part in one.parts
+                if part.start < stop and start < part.stop
+            ]
+    clips, places, slots = torch.tensor(rows).T
+    return clips, places, slots
+
+
+def look(network: MiniNetwork, picture_head: PictureHead, plan: Plan) -> None:
+    """Stage 2: still frames against what the renderer drew."""
+    stem, patch_head = network.stem, PatchHead()
+    steps = Steps("look", plan.look_steps, plan.look_rate, (stem, patch_head, picture_head))
+    drawn = still_frames(random.Random(plan.seed), plan.stills)
+    for frames, patch_labels, picture_labels in steps.over(drawn):
+        with half():
+            features = stem.features(torch.from_numpy(frames))
+            patches = stem.patches(features, len(frames))
+            named = patch_head.loss(features, torch.from_numpy(patch_labels))
+            labels = torch.from_numpy(picture_labels)
+            told, right = picture_head.loss(patches, labels, moving=False)
+        steps.take(named + told, right)
+
+
+def match(network: MiniNetwork, names: Names, picture_head: PictureHead, plan: Plan) -> None:
+    """Stage 3: clips of four frames against names and against descriptions, both ways."""
+    stem, reader = network.stem, MiniReader(EncoderOptions(), looks=True, all_words=True)
+    steps = Steps("match", plan.match_steps, plan.match_rate, (stem, picture_head))
+    drawn = moving_pictures(random.Random(plan.seed + 1), plan.pictures)
+    for frames, queries, picture_labels in steps.over(drawn):
+        with half():
+            patches = stem.patches(stem.features(torch.from_numpy(frames)), len(frames))
+            labels = torch.from_numpy(picture_labels)
+            told, _ = picture_head.loss(patches, labels, moving=True)
+            seen = network.unit(stem.tokens(patches))
+        both_ways, found = _found_both_ways(network, reader, queries, seen, plan.temperature)
+        named, _, right = names.of_pictures(seen, labels)
+        steps.take(both_ways + 2 * told + 2 * named, [found, *right])
+
+
+def settle(network: MiniNetwork, names: Names, plan: Plan) -> None:
+    """Stage 4: what the stem sees, close to the names themselves.
+
+    To be told apart from other names is not enough: whatever a token holds besides the name is
+    noise to a word that was never taught.
+    """
+    stem, reader = network.stem, MiniReader(EncoderOptions(), looks=True, all_words=True)
+    steps = Steps("settle", plan.settle_steps, plan.settle_rate, (stem,))
+    drawn = moving_pictures(random.Random(plan.seed + 77), plan.pictures)
+    for frames, queries, picture_labels in steps.over(drawn):
+        with half():
+            seen = network.unit(stem(torch.from_numpy(frames)))
+        both_ways, found = _found_both_ways(network, reader, queries, seen, plan.temperature)
+        named, distance, right = names.of_pictures(seen, torch.from_numpy(picture_labels))
+        loss = both_ways / 2 + 2 * named + plan.settle_weight * distance
+        steps.take(loss, [found, *right, 1 - distance.item()])
+
+
+def _found_both_ways(
+    network: MiniNetwork,
+    reader: MiniReader,
+    queries: Sequence[str],
+    seen: Tensor,
+    temperature: float,
+) -> tuple[Tensor, float]:
+    """Cross entropy of queries among pictures and of pictures among queries; right queries."""
+    with half(), torch.no_grad():
+        words, mask = embed_queries(network, reader, queries)
+    cosines = torch.einsum("qtd,cnd->qctn", words, seen).amax(dim=-1)
+    scores = (cosines * mask[:, None]).sum(dim=-1) / mask.sum(dim=1)[:, None]
+    own, logits = torch.arange(len(queries)), scores / temperature
+    loss = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+    return loss, float((logits.argmax(1) == own).float().mean())
+
+
+def join(network: MiniNetwork, plan: Plan) -> None:
+    """Stage 5: whole clips and prose by the kit's loss."""
+    reader, loss = MiniReader(EncoderOptions(), looks=True, all_words=True), LOSSES[plan.loss]
+    steps = Steps("join", plan.join_steps, plan.join_rate, (network,))
+    drawn = asked_clips(random.Random(plan.seed + 2), plan.clips, plan.prose)
+    for asked in steps.over(drawn):
+        parts = [part for one in asked[0] for part in _encoded_together(one.clip, plan.encoding)]
+        sequences = [reader.clip(part) for part in parts]
+        kinds = padded_modalities(sequences).reshape(len(asked[0]), -1)
+        clips = embed_clips(network, sequences).reshape(*kinds.shape, -1)
+        total, right = torch.zeros(()), []
+        for wording in asked:
+            with half():
+                words, mask = embed_queries(network, reader, [one.query for one in wording])
+            scores = batch_scores(words, mask, clips, kinds, plan.scorer)
+            gold = torch.tensor([int(one.gold) for one in wording])
+            total = total + loss(Comparison(scores, gold, temperature=plan.temperature))
+            right.append(_share_right(scores.overall))
+        steps.take(total / len(asked), right)
+
+
+def _encoded_together(clip: ClipInput, encoding: str) -> list[ClipInput]:
+    if encoding == "joint":
+        return [clip]
+    return [only(clip, (modality,)) for modality in (Modality.VIDEO, *TEXT_MODALITIES)]
+
+
+def _share_right(scores: Tensor) -> float:
+    own = torch.arange(len(scores))
+    return float((scores.argmax(dim=1) == own).float().mean())
