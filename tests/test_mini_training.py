@@ -6,6 +6,8 @@ import hashlib
 import random
 import re
 import string
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -512,9 +514,55 @@ def test_clips_embedded_together_are_as_one_by_one() -> None:
             [alone] = embed_clips(network, [sequences[number]])
             same = (rows[number, : len(alone)] * alone).sum(dim=-1)
             assert same.min() > 0.99, "bfloat16"
+    assert rows.shape[1] == max(len(sequence.ids) for sequence in sequences)
     kinds = padded_modalities(sequences)
     assert kinds.shape == rows.shape[:2]
     assert (kinds[0] == Modality.ASR).sum() == 3, "padding is OTHER"
+
+
+def test_queries_of_all_lengths_are_as_one_by_one() -> None:
+    network, reader = untrained_network(), MiniReader(EncoderOptions(), looks=True, all_words=True)
+    queries = ["word " * (1 + n % 9 * 5) for n in range(40)]
+    with torch.inference_mode():
+        rows, mask = embed_queries(network.eval(), reader, queries)
+        for number in (0, 8, 31, 39):
+            [alone], [real] = embed_queries(network, reader, [queries[number]])
+            assert mask[number].sum() == real.sum()
+            same = (rows[number][mask[number]] * alone[real]).sum(dim=-1)
+            assert same.min() > 0.99, "bfloat16"
+
+
+def test_lengths_that_are_rounded_up_change_no_row() -> None:
+    network, reader = untrained_network(), MiniReader(EncoderOptions(), looks=True, all_words=True)
+    sequences = [reader.clip(ClipInput(asr="word " * count)) for count in (3, 11)]
+    with torch.inference_mode():
+        plain, rounded = network.eval()(sequences), network(sequences, 8)
+    assert rounded.shape[1] % 8 == 0
+    assert rounded.shape[1] - plain.shape[1] in range(1, 8)
+    for sequence, ours, theirs in zip(sequences, plain, rounded, strict=True):
+        count = len(sequence.ids)
+        torch.testing.assert_close(ours[:count], theirs[:count], rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_large_blocks_are_kept_when_they_are_freed() -> None:
+    script = (
+        "import resource, torch\n"
+        "from eval.mini.memory import keep_large_blocks\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20):\n"
+        "        torch.zeros(16 << 20)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "torch.set_num_threads(1)\n"
+        "without = faults()\n"
+        "keep_large_blocks()\n"
+        "faults()\n"
+        "print(without, faults())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    without, kept = map(int, done.stdout.split())
+    assert kept * 20 < without, done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", None])

@@ -122,6 +122,7 @@ def test_gradients_are_finite_where_modalities_are_missing(name: LossName) -> No
     assert torch.isfinite(queries.grad).all()
     assert torch.isfinite(clips.grad).all()
     assert queries.grad.abs().sum() > 0
+    assert not queries.grad[~mask].any(), "padding of queries is not trained"
 
 
 def test_a_missing_gold_modality_is_infinite_as_released() -> None:

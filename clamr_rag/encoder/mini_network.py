@@ -52,10 +52,16 @@ class MiniNetwork(nn.Module):
         """How much the trunk adds to what the stem says of a picture."""
         self.projection = nn.Parameter(torch.zeros(width, DIM))
 
-    def forward(self, sequences: Sequence[MiniSequence]) -> Tensor:
-        """Unit rows ``(sequences, longest, 128)``; rows of padding are meaningless."""
+    def forward(self, sequences: Sequence[MiniSequence], length_step: int = 1) -> Tensor:
+        """Unit rows ``(sequences, longest, 128)``; rows of padding are meaningless.
+
+        Args:
+            sequences: Of queries or clips.
+            length_step: ``longest`` is rounded up to a multiple of it.
+        """
         device = self.projection.device
         longest = max(len(sequence.ids) for sequence in sequences)
+        longest += -longest % length_step
         ids = torch.full((len(sequences), longest), _PAD)
         positions, kinds = torch.zeros_like(ids), torch.zeros_like(ids)
         mask = torch.zeros_like(ids, dtype=torch.bool)

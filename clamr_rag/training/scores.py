@@ -45,20 +45,20 @@ def batch_scores(
         released: As the released code, which lets template tokens and padding compete: the zero
             rows as cosine 0, and all of OTHER as one more modality.
     """
-    mask = query_mask.to(queries.dtype)
-    num_tokens = mask.sum(dim=1)
+    # Only real tokens, one after another: queries are padded to the longest of the batch.
+    real = query_mask.bool()
+    tokens, query_of = queries[real], real.nonzero()[:, 0]
     # OTHER is 0.
     classes = range(NUM_MODALITIES) if released else range(1, NUM_MODALITIES)
     columns = []
     for rows, kinds in zip(clips, modalities, strict=True):
-        # One clip at a time: (Q, T, C, N) of a large batch would not fit.
-        cosines = torch.einsum("qtd,nd->qtn", queries, rows)
-        best = [_best(cosines[:, :, kinds == kind]) for kind in classes]
+        # One clip at a time: (tokens, C, N) of a large batch would not fit.
+        best = [_best(tokens @ rows[kinds == kind].T) for kind in classes]
         columns.append(torch.stack(best, dim=-1))
-    found = torch.stack(columns, dim=1)  # (Q, C, T, classes)
-    per_modality = _mean(found, mask, num_tokens)
+    found = torch.stack(columns, dim=1)  # (tokens, C, classes)
+    per_modality = _mean(found, query_of, real)
     if scorer == "token_max":
-        overall = _mean(found.amax(dim=-1, keepdim=True), mask, num_tokens)[..., 0]
+        overall = _mean(found.amax(dim=-1, keepdim=True), query_of, real)[..., 0]
     else:
         overall = per_modality.amax(dim=-1)
     if not released:
@@ -68,13 +68,13 @@ def batch_scores(
 
 
 def _best(cosines: Tensor) -> Tensor:
-    """Highest cosine over the last axis ``(Q, T)``; -inf over none."""
+    """Highest cosine of each token ``(tokens, n)`` over the last axis; -inf over none."""
     if cosines.shape[-1] == 0:
         return cosines.new_full(cosines.shape[:-1], _ABSENT)
     return cosines.amax(dim=-1)
 
 
-def _mean(found: Tensor, mask: Tensor, num_tokens: Tensor) -> Tensor:
-    """Means over real query tokens: ``(Q, C, T, k)`` to ``(Q, C, k)``; -inf stays -inf."""
-    real = found.masked_fill(mask[:, None, :, None] == 0, 0.0)
-    return real.sum(dim=2) / num_tokens[:, None, None]
+def _mean(found: Tensor, query_of: Tensor, real: Tensor) -> Tensor:
+    """Means over each query's tokens: ``(tokens, C, k)`` to ``(Q, C, k)``; -inf stays -inf."""
+    sums = found.new_zeros(len(real), *found.shape[1:]).index_add(0, query_of, found)
+    return sums / real.sum(dim=1)[:, None, None]

@@ -34,6 +34,7 @@ from clamr_rag.encoder.mini_network import MiniNetwork, adapt
 from clamr_rag.encoder.mini_weights import checksum, save_network
 from eval.mini.encoding import untrained_network
 from eval.mini.heads import PictureHead
+from eval.mini.memory import keep_large_blocks
 from eval.mini.naming import Names
 from eval.mini.plan import Plan
 from eval.mini.stages import join, look, match, read, settle
@@ -51,6 +52,7 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, settled: Path | N
         start: Where another run wrote its ``settled``: only stage 5 is done.
         settled: File for the state after stage 4, 110 MB.
     """
+    keep_large_blocks()
     torch.manual_seed(plan.seed)
     began = time.monotonic()
     network = untrained_network()
