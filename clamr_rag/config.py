@@ -131,8 +131,10 @@ class IndexOptions(StageOptions):
         description="Token vectors kept per clip after pooling, at least one per modality; "
         "0 keeps all.",
     )
-    pooling: Literal["hierarchical", "kmeans"] = Field(
-        "hierarchical", description="How token vectors that are alike are found and merged."
+    pooling: Literal["hierarchical", "shared", "kmeans"] = Field(
+        "hierarchical",
+        description="How token vectors that are alike are found and merged; "
+        "shared lets modalities whose vectors differ most keep most of them.",
     )
     codec: Literal["int8", "fp16"] = Field("int8", description="Storage form of token vectors.")
 

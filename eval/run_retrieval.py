@@ -18,10 +18,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from clamr_rag import VideoLibrary
 from clamr_rag.encoder import Encoder, load_encoder
+from clamr_rag.encoder.pooling import PoolingMethod
 from clamr_rag.errors import ClamrError, UsageError
 from eval.arms import ARM_NAMES, ArmParts, EncodingCache, make_arm
 from eval.arms.making import SINGLES
@@ -241,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", help="torch device of --encoder; auto unless given")
     add("--dtype", help="number format of --encoder; auto unless given")
     add("--tokens-per-clip", choices=_BUDGETS, default="all", help="vectors that pooling leaves")
-    add("--pooling", choices=("hierarchical", "kmeans"), default="hierarchical")
+    add("--pooling", choices=get_args(PoolingMethod), default="hierarchical")
     add("--cache", type=Path, help="folder that keeps encodings for other runs")
     add("--out", type=Path, required=True, help="a folder in it per retriever")
     add("--limit", type=_positive, help="the first so many queries")

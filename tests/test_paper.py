@@ -241,8 +241,10 @@ def measured_run(out: Path) -> Run:
             "video", "mean", "mean-z", "max", "rrf", "router", "router-gold", "bm25",
         )),
         ("joint@16", "joint", 16),
+        ("joint@32-shared", "joint", 32),
         ("joint-token-max@32", "joint-token-max", 32),
         ("max@64", "max", 64),
+        ("max@16-shared", "max", 16),
     ],
 )  # fmt: skip
 def test_rows_are_what_the_arms_find(
@@ -251,7 +253,8 @@ def test_rows_are_what_the_arms_find(
     figures = read_figures(out / FIGURES_NAME)
     measured = {**figures.rows, **measured_run.rows}[row]
     encoder = load_mini(EncoderOptions(), name="mini-vl")
-    ranker = make_arm(arm, ArmParts(encoder, vectors_per_clip=budget))
+    pooling = "shared" if row.endswith("-shared") else "hierarchical"
+    ranker = make_arm(arm, ArmParts(encoder, vectors_per_clip=budget, pooling=pooling))
     ranker.index(tiny.pool)
     for number, query in enumerate(tiny.queries):
         found = ranker.rank(ArmQuery(query.text, modality=query.modality))
@@ -444,10 +447,11 @@ def test_aims_are_differences_on_the_same_queries() -> None:
 
 def test_the_best_fusion_may_be_a_pooled_one() -> None:
     run = run_of("modality_max", 0, joint="0000", max="0---")
-    pooled = run.model_copy(update={"rows": {**run.rows, "max@32": Row(places="000-")}})
+    rows = {"max@32": Row(places="00--"), "max@16-shared": Row(places="000-")}
+    pooled = run.model_copy(update={"rows": {**run.rows, **rows}})
     labels = [row[0] for row in aims(Study(known([pooled]))).rows]
     assert "leads the best fusion (max)" in labels
-    assert "leads the best fusion at any budget (max@32)" in labels
+    assert "leads the best fusion at any budget (max@16-shared)" in labels
 
 
 def test_seeds_stand_beside_their_mean() -> None:
@@ -505,8 +509,11 @@ def test_lies_and_liars() -> None:
 
 def test_budgets_name_the_vectors_that_are_left() -> None:
     run = run_of("modality_max", 0, joint="0000")
-    pooled = run.model_copy(update={"rows": {**run.rows, "joint@64": Row(places="00--")}})
+    rows = {"joint@64": Row(places="00--"), "joint@64-shared": Row(places="000-")}
+    pooled = run.model_copy(update={"rows": {**run.rows, **rows}})
     table = budgets(Study(known([pooled])))
+    assert cells(table, "64")["joint, shared"] == "75.0"
+    assert cells(table, "all")["joint, shared"] == "100.0"
     assert (cells(table, "64")["on average"], cells(table, "64")["joint"]) == ("60.0", "50.0")
     assert cells(table, "all")["joint"] == "100.0"
     assert cells(table, "16")["joint"] == "–"

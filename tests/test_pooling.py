@@ -15,8 +15,8 @@ from clamr_rag.encoder.pooling import PoolingMethod, pool
 from clamr_rag.scoring import token_max
 from clamr_rag.types import FloatArray, Modality, MultiVector
 
-METHODS: list[PoolingMethod] = ["hierarchical", "kmeans"]
-BOTH = pytest.mark.parametrize("method", METHODS)
+METHODS: list[PoolingMethod] = ["hierarchical", "shared", "kmeans"]
+ALL = pytest.mark.parametrize("method", METHODS)
 LONG_LISTS = st.lists(st.integers(0, 5), min_size=1, max_size=60)
 
 
@@ -34,7 +34,7 @@ def around(directions: FloatArray, copies: int, seed: int) -> MultiVector:
     return MultiVector(rows, np.full(n, 1, np.uint8), np.arange(n, dtype=np.float32))
 
 
-@BOTH
+@ALL
 def test_alike_rows_become_their_mean_at_the_second_of_their_medoid(method: PoolingMethod) -> None:
     clip = speech([1, 0.1], [1, 0], [1, -0.1], [0, 1], seconds=[5, 6, 7, 8])
     pooled = pool(clip, 2, method)
@@ -43,7 +43,7 @@ def test_alike_rows_become_their_mean_at_the_second_of_their_medoid(method: Pool
     assert pooled.modalities.tolist() == [Modality.ASR, Modality.ASR]
 
 
-@BOTH
+@ALL
 def test_the_second_is_of_the_nearest_row_that_has_one(method: PoolingMethod) -> None:
     """The chapter's title has no second, the words beside it do: evidence keeps its moment."""
     clip = speech([1, 0.1], [1, 0], [1, -0.2], [0, 1], seconds=[5, np.nan, 7, np.nan])
@@ -52,7 +52,7 @@ def test_the_second_is_of_the_nearest_row_that_has_one(method: PoolingMethod) ->
     assert np.isnan(pooled.seconds[1]), "a group of undated rows stays undated"
 
 
-@BOTH
+@ALL
 @given(LONG_LISTS, SEEDS, st.integers(1, 20))
 @settings(max_examples=30, deadline=None)
 def test_no_second_is_lost_where_its_group_has_one(
@@ -72,7 +72,7 @@ def test_no_second_is_lost_where_its_group_has_one(
         assert np.isfinite(pooled.seconds[pooled.modalities == modality]).sum() <= known
 
 
-@BOTH
+@ALL
 @given(MODALITY_LISTS, SEEDS, st.sampled_from([0, 24, 64]))
 @settings(max_examples=30, deadline=None)
 def test_few_rows_stay_as_they_are(
@@ -86,7 +86,7 @@ def test_few_rows_stay_as_they_are(
     assert np.array_equal(pooled.seconds, clip.seconds[kept], equal_nan=True)
 
 
-@BOTH
+@ALL
 @given(LONG_LISTS, SEEDS, st.integers(1, 20))
 @settings(max_examples=40, deadline=None)
 def test_laws_of_pooled_rows(
@@ -105,7 +105,7 @@ def test_laws_of_pooled_rows(
         assert (np.isnan(seconds) and np.isnan(source).any()) or seconds in source
 
 
-@BOTH
+@pytest.mark.parametrize("method", ["hierarchical", "kmeans"])
 @given(LONG_LISTS, SEEDS, st.integers(4, 20))
 @settings(max_examples=30, deadline=None)
 def test_the_budget_is_shared_in_proportion(
@@ -122,7 +122,37 @@ def test_the_budget_is_shared_in_proportion(
                 assert shares[one] >= shares[other]
 
 
-@BOTH
+def test_a_shared_budget_goes_to_the_modality_whose_rows_differ() -> None:
+    """Grey patches are one thing however many they are; words are not."""
+    patches = around(np.eye(16, dtype=np.float32)[:1], 40, seed=2)
+    words = clip_vectors([Modality.ASR] * 9, 4)
+    clip = MultiVector(
+        np.concatenate([patches.vectors, words.vectors]),
+        np.concatenate([patches.modalities, words.modalities]),
+        np.concatenate([patches.seconds, words.seconds]),
+    )
+    kept = {method: pool(clip, 10, method) for method in METHODS}
+    assert (kept["shared"].modalities == Modality.ASR).sum() == 9
+    assert (kept["hierarchical"].modalities == Modality.ASR).sum() == 2
+
+
+@given(LONG_LISTS, SEEDS, st.integers(1, 20))
+@settings(max_examples=30, deadline=None)
+def test_a_shared_budget_merges_what_loses_least(
+    modalities: list[int], seed: int, num_vectors: int
+) -> None:
+    """Within every modality its groups are those of its own clustering: only the shares differ."""
+    clip = clip_vectors(modalities, seed)
+    shared = pool(clip, num_vectors, "shared")
+    for modality in set(shared.modalities.tolist()):
+        own = clip.modalities == modality
+        alone = MultiVector(clip.vectors[own], clip.modalities[own], clip.seconds[own])
+        mine = shared.vectors[shared.modalities == modality]
+        expected = pool(alone, len(mine), "hierarchical").vectors
+        assert np.array_equal(np.unique(mine, axis=0), np.unique(expected, axis=0))
+
+
+@ALL
 @given(LONG_LISTS, SEEDS)
 @settings(max_examples=20, deadline=None)
 def test_pooling_again_gives_the_same(
@@ -153,14 +183,14 @@ def test_another_process_gives_the_same() -> None:
     assert len(outputs) == 1
 
 
-@BOTH
+@ALL
 def test_well_parted_groups_are_found(method: PoolingMethod) -> None:
     directions = np.eye(16, dtype=np.float32)[:7]
     pooled = pool(around(directions, 9, seed=3), 7, method)
     assert (pooled.vectors @ directions.T).max(axis=0).min() > 0.999
 
 
-@BOTH
+@ALL
 def test_equal_and_opposite_rows_are_no_trouble(method: PoolingMethod) -> None:
     same = speech(*[[1.0, 0.0]] * 8, seconds=list(range(8)))
     assert pool(same, 3, method).vectors == pytest.approx(np.array([[1, 0]] * 3))
@@ -168,13 +198,13 @@ def test_equal_and_opposite_rows_are_no_trouble(method: PoolingMethod) -> None:
     assert np.abs(pool(opposite, 1, method).vectors) == pytest.approx(np.array([[1, 0]]))
 
 
-@BOTH
+@ALL
 def test_a_clip_without_rows(method: PoolingMethod) -> None:
     assert pool(clip_vectors([], 1), 64, method).vectors.shape == (0, 16)
     assert pool(clip_vectors([0, 0], 1), 1, method).vectors.shape == (0, 16)
 
 
-@BOTH
+@ALL
 def test_a_word_is_still_found_after_pooling_a_talkative_clip(method: PoolingMethod) -> None:
     """300 rows in 40 groups pooled to 64: a query row copied from the clip keeps its match."""
     random = np.random.default_rng(5)

@@ -1,7 +1,8 @@
 """Token pooling: fewer vectors per clip, each standing for rows of one modality that are alike.
 
 Rows are grouped within their modality and replaced by the unit mean of the group (hierarchical
-pooling with Ward's criterion, arXiv 2409.14683; or spherical k-means). The pooled row keeps its
+pooling with Ward's criterion, arXiv 2409.14683, in two ways of sharing the budget; or spherical
+k-means). The pooled row keeps its
 modality and the source second of the group's medoid (the nearest row to the mean with a second),
 so that evidence still points at a moment.
 """
@@ -9,6 +10,7 @@ so that evidence still points at a moment.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from clamr_rag.types import FloatArray, Modality, MultiVector
 
-PoolingMethod = Literal["hierarchical", "kmeans"]
+PoolingMethod = Literal["hierarchical", "shared", "kmeans"]
 LabelArray = npt.NDArray[np.int64]
 
 KMEANS_ROUNDS = 20
@@ -29,9 +31,10 @@ def pool(
 
     Args:
         vectors: Multi-vector ``(n, dim)``; rows of OTHER are dropped.
-        num_vectors: Most rows kept, shared by the modalities in proportion to their rows, at least
-            one each; 0 keeps all.
-        method: How rows that are alike are found.
+        num_vectors: Most rows kept, at least one for each modality; 0 keeps all.
+        method: How rows that are alike are found. ``hierarchical`` and ``kmeans`` split
+            ``num_vectors`` in proportion to the rows of each modality; with ``shared``, Ward's
+            criterion tells, too, in which modality the next two groups are merged.
 
     Returns:
         The rows unchanged and in their order if there are no more than ``num_vectors``; else the
@@ -40,12 +43,7 @@ def pool(
     kept = np.flatnonzero(vectors.modalities != Modality.OTHER)
     if num_vectors == 0 or len(kept) <= num_vectors:
         return _take(vectors, kept)
-    label = {"hierarchical": _ward_labels, "kmeans": _kmeans_labels}[method]
-    groups = [
-        group
-        for modality, share in _shares(vectors.modalities[kept], num_vectors)
-        for group in _groups(vectors, kept[vectors.modalities[kept] == modality], share, label)
-    ]
+    groups = _GROUPINGS[method](vectors, kept, num_vectors)
     pooled = np.stack([_centre(vectors.vectors[group]) for group in groups])
     medoids = np.array(
         [_medoid(vectors, group, row) for group, row in zip(groups, pooled, strict=True)]
@@ -58,6 +56,37 @@ def pool(
 
 def _take(vectors: MultiVector, rows: LabelArray) -> MultiVector:
     return MultiVector(vectors.vectors[rows], vectors.modalities[rows], vectors.seconds[rows])
+
+
+def _in_proportion(
+    vectors: MultiVector,
+    kept: LabelArray,
+    num_vectors: int,
+    label: Callable[[FloatArray, int], LabelArray],
+) -> list[LabelArray]:
+    """Groups of row numbers: as many for each modality as it has a share of the rows."""
+    return [
+        group
+        for modality, share in _shares(vectors.modalities[kept], num_vectors)
+        for group in _groups(vectors, kept[vectors.modalities[kept] == modality], share, label)
+    ]
+
+
+def _by_cost(vectors: MultiVector, kept: LabelArray, num_vectors: int) -> list[LabelArray]:
+    """Groups of row numbers: the cheapest merges of all modalities, two rows of one at a time."""
+    modalities = vectors.modalities[kept]
+    rows_of = [kept[modalities == modality] for modality in np.unique(modalities)]
+    merges_of = [_ward_merges(vectors.vectors[rows]) for rows in rows_of]
+    # Costs within a modality never fall, so its cheapest merges are its first ones.
+    costs = np.concatenate([merges[:, 2] for merges in merges_of])
+    owners = np.repeat(np.arange(len(rows_of)), [len(merges) for merges in merges_of])
+    cheapest = np.argsort(costs, kind="stable")[: len(kept) - num_vectors]
+    counts = np.bincount(owners[cheapest], minlength=len(rows_of))
+    return [
+        group
+        for rows, merges, count in zip(rows_of, merges_of, counts, strict=True)
+        for group in _split(rows, _merged(len(rows), merges[:count]))
+    ]
 
 
 def _shares(modalities: npt.NDArray[np.uint8], num_vectors: int) -> list[tuple[int, int]]:
@@ -80,7 +109,10 @@ def _groups(
     """Splits the rows of one modality into ``num_groups`` groups of row numbers."""
     if num_groups == len(rows):
         return [rows[[number]] for number in range(len(rows))]
-    labels = label(vectors.vectors[rows], num_groups)
+    return _split(rows, label(vectors.vectors[rows], num_groups))
+
+
+def _split(rows: LabelArray, labels: LabelArray) -> list[LabelArray]:
     return [rows[labels == group] for group in np.unique(labels)]
 
 
@@ -101,12 +133,26 @@ def _medoid(vectors: MultiVector, group: LabelArray, centre: FloatArray) -> int:
 
 def _ward_labels(rows: FloatArray, num_groups: int) -> LabelArray:
     """Group number of each row ``(n,)`` by Ward's hierarchical clustering."""
+    return _merged(len(rows), _ward_merges(rows)[: len(rows) - num_groups])
+
+
+def _ward_merges(rows: FloatArray) -> npt.NDArray[np.float64]:
+    """Two groups and the cost of each merge, ``(n - 1, 4)``, as scipy's ``linkage`` gives them."""
     from scipy.cluster.hierarchy import linkage
 
-    merges = linkage(rows.astype(np.float64), method="ward")
-    # Not fcluster: it cuts by height, and equal heights give another number of groups.
-    labels = np.arange(len(rows))
-    for number, (left, right) in enumerate(merges[: len(rows) - num_groups, :2], len(rows)):
+    if len(rows) == 1:
+        return np.empty((0, 4))
+    merges: npt.NDArray[np.float64] = linkage(rows.astype(np.float64), method="ward")
+    return merges
+
+
+def _merged(count: int, merges: npt.NDArray[np.float64]) -> LabelArray:
+    """Group number of each of so many rows after these merges.
+
+    Not fcluster: it cuts by height, and equal heights give another number of groups.
+    """
+    labels = np.arange(count)
+    for number, (left, right) in enumerate(merges[:, :2], count):
         labels[(labels == left) | (labels == right)] = number
     return labels
 
@@ -145,3 +191,10 @@ def _fill_empty_groups(similarities: FloatArray) -> LabelArray:
         sizes[labels[moved]] -= 1
         labels[moved], placed[moved], sizes[empty] = empty, np.inf, 1
     return labels
+
+
+_GROUPINGS: dict[PoolingMethod, Callable[[MultiVector, LabelArray, int], list[LabelArray]]] = {
+    "hierarchical": partial(_in_proportion, label=_ward_labels),
+    "shared": _by_cost,
+    "kmeans": partial(_in_proportion, label=_kmeans_labels),
+}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval.paper.figures import Role
-from eval.paper.ranking import BUDGETS
+from eval.paper.ranking import BUDGETS, at_budget
 from eval.paper.study import FUSIONS, MAIN, SINGLES, Study
 from eval.report.plots import Bar, Point, bar_plot, point_plot, write_plot
 
@@ -27,11 +27,13 @@ _BARS: Sequence[tuple[str, Role, str, str]] = (
     *((name, MAIN, f"{name} alone", "#CC79A7") for name in SINGLES),
     ("bm25", MAIN, "words: BM25", "#7F7F7F"),
 )
-_LINES: Sequence[tuple[str, Role, str]] = (
-    ("joint", MAIN, "joint encoding"),
-    ("joint-token-max", MAIN, "joint, searched by token_max"),
-    ("max", MAIN, "encoded apart, max"),
-    ("joint", "token_max", "trained with token_max"),
+_LINES: Sequence[tuple[str, Role, str, str]] = (
+    ("joint", MAIN, "", "joint encoding"),
+    ("joint", MAIN, "-shared", "joint, shared budget"),
+    ("joint-token-max", MAIN, "", "joint, searched by token_max"),
+    ("max", MAIN, "", "encoded apart, max"),
+    ("max", MAIN, "-shared", "encoded apart, max, shared budget"),
+    ("joint", "token_max", "", "trained with token_max"),
 )
 
 
@@ -67,10 +69,10 @@ def retrievers(study: Study) -> Figure | None:
 def budgets(study: Study) -> Figure | None:
     """nDCG@10 over the vectors that pooling leaves."""
     points = []
-    for name, role, label in _LINES:
+    for name, role, ending, label in _LINES:
         lengths = [run.vectors for run in study.figures.runs if run.vectors]
         for budget in (*map(str, BUDGETS), "all"):
-            samples = study.samples(name if budget == "all" else f"{name}@{budget}", role=role)
+            samples = study.samples(at_budget(name, budget, ending), role=role)
             if samples and lengths:
                 length = float(np.mean([own[budget] for own in lengths]))
                 points.append(Point(label, length, samples.interval))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from clamr_rag.config import EncoderOptions
 from clamr_rag.encoder import Encoder
 from clamr_rag.encoder.mini import load_mini
 from clamr_rag.encoder.mini_weights import checksum, how_made
+from clamr_rag.encoder.pooling import PoolingMethod
 from clamr_rag.encoder.pooling import pool as pool_rows
 from clamr_rag.types import FloatArray, Modality, MultiVector
 from eval.arms import BlankedPool, ClipPool, EncodingCache
@@ -28,6 +30,8 @@ from eval.paper.scores import Scores, score_all
 from eval.paper.subject import Subject
 
 BUDGETS = (16, 32, 64)
+POOLINGS: Mapping[str, PoolingMethod] = {"": "hierarchical", "-shared": "shared"}
+"""By how it ends the name of a row: ``joint@16`` and ``joint@16-shared``."""
 GAP_SHARE = 0.3
 """Chance of each modality of a clip to be lost."""
 FUSIONS: Mapping[str, Fusion] = {
@@ -38,6 +42,17 @@ FUSIONS: Mapping[str, Fusion] = {
 NAMED = {name: modality for name, modality in SINGLES.items() if modality in MODALITIES}
 """What `mini-vl` reads, by the names of its arms."""
 Mask = npt.NDArray[np.bool_]
+
+
+def at_budget(name: str, budget: str, way: str) -> str:
+    """Name of a row whose clips were pooled.
+
+    Args:
+        name: Of the row with all vectors.
+        budget: Vectors left to a clip, or ``all``.
+        way: One of `POOLINGS`.
+    """
+    return name if budget == "all" else f"{name}@{budget}{way}"
 
 
 def begun(subject: Subject) -> Figures:
@@ -119,12 +134,13 @@ class Ranker:
         for name, modality in NAMED.items():
             self._add(f"joint-{name}", scores.by_modality[:, :, modality])
         self.vectors["all"] = _mean_length(self._joint_vectors)
-        for budget in BUDGETS:
-            pooled = [pool_rows(clip, budget) for clip in self._joint_vectors]
+        for budget, way in product(BUDGETS, POOLINGS):
+            pooled = [pool_rows(clip, budget, POOLINGS[way]) for clip in self._joint_vectors]
             self.vectors[str(budget)] = _mean_length(pooled)
             scores = self._score(pooled)
-            self._add(f"joint@{budget}", scores.by_modality.max(axis=2), scores)
-            self._add(f"joint-token-max@{budget}", scores.by_token, scores)
+            best = scores.by_modality.max(axis=2)
+            self._add(at_budget("joint", str(budget), way), best, scores)
+            self._add(at_budget("joint-token-max", str(budget), way), scores.by_token, scores)
 
     def rank_apart(self, routed: Sequence[Modality | None]) -> None:
         """Each modality in a sequence of its own: single ones, fusions, routers, budgets."""
@@ -144,10 +160,10 @@ class Ranker:
             chosen = [m or Modality.OTHER for m in wanted]
             picked = scores.by_modality[np.arange(len(queries)), :, chosen]
             self.rows[name] = row_of(picked, subject.gold, wanted)
-        for budget in BUDGETS:
-            pooled = [pool_rows(clip, budget) for clip in self._apart_vectors]
+        for budget, way in product(BUDGETS, POOLINGS):
+            pooled = [pool_rows(clip, budget, POOLINGS[way]) for clip in self._apart_vectors]
             scores = self._score(pooled)
-            self._add(f"max@{budget}", _fused(scores, best_modality), scores)
+            self._add(at_budget("max", str(budget), way), _fused(scores, best_modality), scores)
 
     def rank_with_gaps(self) -> None:
         """A modality taken from all clips, or some from each."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Literal
 
 import numpy as np
 
 from eval.paper.figures import ROLES, Role
 from eval.paper.intervals import MEASURES, Samples
-from eval.paper.ranking import BUDGETS, NAMED
+from eval.paper.ranking import BUDGETS, NAMED, POOLINGS, at_budget
 from eval.paper.study import FUSIONS, MAIN, SINGLES, Queries, Study
 from eval.report.numbers import NONE, percent, percent_with_interval, points_with_interval
 from eval.report.tables import Table
@@ -69,7 +70,8 @@ def aims(study: Study) -> Table:
     """What was to be shown, and whether it was."""
     single, fusion = study.best_of(SINGLES), study.best_of(FUSIONS)
     # Pooling can help modalities that are encoded apart: then that is the one to beat.
-    pooled = study.best_of([*FUSIONS, *(f"max@{budget}" for budget in BUDGETS)])
+    pools = [at_budget("max", str(budget), way) for budget, way in product(BUDGETS, POOLINGS)]
+    pooled = study.best_of([*FUSIONS, *pools])
     pictures = study.about_pictures
     alone = study.samples("video", "R@1", queries=pictures)
     rows = [
@@ -279,23 +281,25 @@ def controls(study: Study) -> Table:
 def budgets(study: Study) -> Table:
     """Vectors that pooling leaves to a clip."""
     lengths = [run.vectors for run in study.figures.runs if run.role == MAIN and run.vectors]
+    ways: tuple[tuple[str, Role, str], ...] = (
+        ("joint", MAIN, ""), ("joint", MAIN, "-shared"), ("joint-token-max", MAIN, ""),
+        ("max", MAIN, ""), ("max", MAIN, "-shared"), ("joint", "token_max", ""),
+    )  # fmt: skip
     rows = []
     for budget in (*map(str, BUDGETS), "all"):
-        suffix = "" if budget == "all" else f"@{budget}"
-        ways = [("joint", MAIN), ("joint-token-max", MAIN), ("max", MAIN), ("joint", "token_max")]
-        cells = [
-            percent_with_interval(_interval(study.samples(f"{name}{suffix}", role=role)))
-            for name, role in ways
-        ]
+        found = [study.samples(at_budget(name, budget, way), role=role) for name, role, way in ways]
+        cells = [percent_with_interval(_interval(each)) for each in found]
         length = f"{np.mean([own[budget] for own in lengths]):.1f}" if lengths else NONE
         rows.append((budget, length, *cells))
     heads = (
-        "vectors at most", "on average", "joint", "joint, token_max", "encoded apart, max",
-        "joint, trained with token_max",
+        "vectors at most", "on average", "joint", "joint, shared", "joint, token_max",
+        "encoded apart, max", "encoded apart, max, shared", "joint, trained with token_max",
     )  # fmt: skip
     notes = (
         "nDCG@10; hierarchical pooling as the library stores it, float32. Clips encoded apart have "
-        "as many vectors and are pooled to the same number.",
+        "as many vectors and are pooled to the same number. Shared: `--set index.pooling=shared`, "
+        "where modalities whose vectors differ most keep most of them; else each keeps its share "
+        "of the vectors.",
     )
     return Table("budgets", "Vectors per clip", heads, tuple(rows), notes)
 
