@@ -125,7 +125,7 @@ def measure(lectures: Sequence[EncodedLecture], budgets: Sequence[int]) -> Itera
     exact = scores([lecture.clips for lecture in lectures], lectures)
     for budget, method in itertools.product(budgets, get_args(PoolingMethod)):
         if not budget and method != get_args(PoolingMethod)[0]:
-            continue  # nothing is pooled, by either method
+            continue  # nothing is pooled, by any method
         pooled = [[pool(clip, budget, method) for clip in lecture.clips] for lecture in lectures]
         for form in FORMS:
             stored = [[stored_as(clip, form) for clip in clips] for clips in pooled]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from library_values import clip_vectors, query_vectors
 
+from clamr_rag.encoder.pooling import PoolingMethod
 from eval import bench_pooling
 from eval.bench_pooling import EncodedLecture, measure, ndcg, relevance, same_first, stored_as
 from eval.calibrate_abstention import lecture_clips
 from eval.planted_facts import make_lecture
+
+METHODS = get_args(PoolingMethod)
 
 
 def test_a_tiny_run(
@@ -24,12 +28,12 @@ def test_a_tiny_run(
     bench_pooling.main()
     rows = json.loads((tmp_path / "rows.json").read_text())
     by_way = {(row["vectors_per_clip"], row["method"], row["codec"]): row for row in rows}
-    assert len(rows) == len(by_way) == 2 * 3 + 3
+    assert len(rows) == len(by_way) == len(METHODS) * 3 + 3
     whole, stored = by_way[0, "none", "float32"], by_way[0, "none", "int8"]
     assert whole["token_max_max_error"] == whole["modality_max_max_error"] == 0
     assert whole["same_first"] == 1
     assert 0 < stored["token_max_mean_error"] < stored["token_max_max_error"] < 0.005
-    for method in ("hierarchical", "kmeans"):
+    for method in METHODS:
         pooled = by_way[8, method, "int8"]
         assert pooled["token_max_mean_error"] > stored["token_max_mean_error"]
         # 8 rows of 128 codes, a scale, a modality and a second each, and 16 bytes around them.
