@@ -19,18 +19,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import platform
-import resource
-import statistics
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,15 +33,13 @@ from clamr_rag.encoder.backbone import Backbone
 from clamr_rag.encoder.devices import Placement, place
 from clamr_rag.encoder.patches import pixel_values
 from clamr_rag.encoder.processing import TokenSequence
+from eval.children import device_name, in_child, time_and_memory
 from eval.random_models import SIZES, random_clips, random_config, random_encoder, useful_flops
 
 RELEASED_LENGTH = 2048
 _COMPARED_CLIPS = 4
-_PROCESS_FILES = Path("/proc/self")
 
 WayName = Literal["released", "ours", "ours, from frames and text", "ours, omni with sound"]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +170,9 @@ def run(setting: Setting, released_batches: Sequence[int], batches: Sequence[int
     }
     [ours, *_] = [row for row in rows if row.way == "ours"]
     placement = place(setting.device, setting.dtype, setting.attention)
-    on_gpu = placement.device.type == "cuda"
     return Report(
         config=setting.config,
-        device=torch.cuda.get_device_name(placement.device) if on_gpu else _processor(setting),
+        device=device_name(placement.device, setting.threads),
         running_on=str(placement),
         versions=f"torch {torch.__version__}, transformers {transformers.__version__}",
         num_clips=setting.num_clips,
@@ -194,13 +183,6 @@ def run(setting: Setting, released_batches: Sequence[int], batches: Sequence[int
         min_cosine=agreement.released,
         min_cosine_float32=agreement.float32,
     )
-
-
-def in_child(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Calls a function in a fresh process: its peak of memory is its own."""
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
-        return pool.submit(work, *args, **kwargs).result()
 
 
 def measure(setting: Setting, way: Way, peak_flops: float) -> Row:
@@ -220,17 +202,17 @@ def measure(setting: Setting, way: Way, peak_flops: float) -> Row:
         work = lambda: encoder.encode_clips(clips)  # noqa: E731
     else:
         work = lambda: _encode(encoder.backbone, sequences, way.batch_clips)  # noqa: E731
-    seconds, cpu_seconds, rest, peak = _measure(work, placement.device, setting.repeats)
+    taken = time_and_memory(work, placement.device, setting.repeats)
     flops = sum(useful_flops(config, sequence) for sequence in sequences)
     return Row(
         way=way.name,
         batch_clips=way.batch_clips,
-        clips_per_second=len(clips) / seconds,
-        tokens_per_second=sum(map(len, sequences)) / seconds,
-        cpu_seconds_per_clip=cpu_seconds / len(clips),
-        peak_memory_bytes=peak,
-        rest_memory_bytes=rest,
-        share_of_peak=flops / seconds / peak_flops,
+        clips_per_second=len(clips) / taken.seconds,
+        tokens_per_second=sum(map(len, sequences)) / taken.seconds,
+        cpu_seconds_per_clip=taken.cpu_seconds / len(clips),
+        peak_memory_bytes=taken.peak_bytes,
+        rest_memory_bytes=taken.rest_bytes,
+        share_of_peak=flops / taken.seconds / peak_flops,
     )
 
 
@@ -319,8 +301,8 @@ def matrix_flops(setting: Setting) -> float:
     left, right = (
         torch.randn(side, side, device=placement.device).to(placement.dtype) for _ in range(2)
     )
-    seconds, *_ = _measure(lambda: [left @ right for _ in range(10)], placement.device, 3)
-    return 10 * 2 * side**3 / seconds
+    taken = time_and_memory(lambda: [left @ right for _ in range(10)], placement.device, 3)
+    return 10 * 2 * side**3 / taken.seconds
 
 
 def _encode(backbone: Backbone, sequences: Sequence[TokenSequence], batch: int) -> torch.Tensor:
@@ -338,49 +320,6 @@ def _encode(backbone: Backbone, sequences: Sequence[TokenSequence], batch: int) 
 def _drain(vectors: Iterator[torch.Tensor]) -> None:
     for _ in vectors:
         pass
-
-
-def _measure(
-    work: Callable[[], object], device: torch.device, repeats: int
-) -> tuple[float, float, int, int]:
-    """Median seconds after one warm-up, by the clock and of the CPU; memory before, and at most."""
-    on_gpu = device.type == "cuda"
-    rest = torch.cuda.memory_allocated(device) if on_gpu else _reset_peak()
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-    seconds, cpu_seconds = [], []
-    for _ in range(repeats + 1):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        work()
-        if on_gpu:
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-        cpu_seconds.append(time.process_time() - cpu_start)
-    peak = torch.cuda.max_memory_allocated(device) if on_gpu else _peak_bytes()
-    return statistics.median(seconds[1:]), statistics.median(cpu_seconds[1:]), rest, peak
-
-
-def _reset_peak() -> int:
-    """Lets the peak of this process start from now, where the system can; its memory now."""
-    with suppress(OSError):
-        (_PROCESS_FILES / "clear_refs").write_text("5")
-    return _peak_bytes()
-
-
-def _peak_bytes() -> int:
-    """Most memory that this process has had in use."""
-    # Not getrusage where there is another way: after exec it still knows the parent's peak.
-    with suppress(OSError):
-        for line in (_PROCESS_FILES / "status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _processor(setting: Setting) -> str:
-    threads = setting.threads or torch.get_num_threads()
-    return f"{platform.machine()} CPU, {threads} threads"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from clamr_rag.encoder.processing import TokenSequence
 from clamr_rag.errors import UsageError
 from clamr_rag.types import ClipInput, Modality
 from eval import bench_encode
-from eval.bench_encode import Setting, Way, in_child, measure
+from eval.bench_encode import Setting, Way, measure
+from eval.children import in_child, peak_bytes, reset_peak
 from eval.random_models import random_clips, random_config, random_encoder, useful_flops
 
 CPU = place("cpu", "float32", "sdpa")
@@ -84,11 +85,11 @@ def test_a_child_has_a_peak_of_its_own() -> None:
 
 
 def _hold(num_bytes: int) -> tuple[int, int, int]:
-    rest = bench_encode._reset_peak()
+    rest = reset_peak()
     held = np.ones(num_bytes, np.uint8)
-    most = bench_encode._peak_bytes()
+    most = peak_bytes()
     del held
-    return rest, most, bench_encode._reset_peak()
+    return rest, most, reset_peak()
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
