@@ -40,7 +40,7 @@ from eval.mini.naming import Names
 from eval.mini.plan import Plan
 from eval.mini.stages import look, read, settle, telling_words
 from eval.mini.telling import Part, Told, tell, tellings
-from eval.mini.train import go_back, main, train
+from eval.mini.train import data_sha256, go_back, main, train
 from eval.mini.wording import (
     description,
     picture_query,
@@ -54,7 +54,7 @@ from eval.synthetic.pictures import draw_frame, draw_ground
 from eval.synthetic.sketches import training_forms
 from eval.synthetic.staging import STATED, draw_staging
 from eval.synthetic.words import content_words
-from eval.synthetic.world import WorldClip, make_world
+from eval.synthetic.world import DATA_VERSION, WorldClip, make_world
 
 TINY = Plan(
     read_steps=2, look_steps=2, match_steps=2, settle_steps=2, join_steps=2,
@@ -459,7 +459,8 @@ def test_all_stages_run_and_what_they_write_is_mini(tmp_path: Path) -> None:
     settled = tmp_path / "settled"
     train(TINY, file, settled=settled)
     made = how_made(file)
-    assert made["data"].startswith("synthetic-")
+    assert made["data"] == f"{DATA_VERSION}, {data_sha256()[:12]}"
+    assert re.fullmatch(r".+, \d+ threads", made["machine"])
     assert "'match_steps': 2" in made["plan"]
     mini = load_mini(EncoderOptions(), name="mini-vl", weights=file)
     assert mini.fingerprint != load_mini(EncoderOptions()).fingerprint

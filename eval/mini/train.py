@@ -17,11 +17,13 @@ Five stages, each of which starts from the one before:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -41,6 +43,13 @@ from eval.mini.stages import join, look, match, read, settle
 from eval.synthetic.world import DATA_VERSION
 
 _log = logging.getLogger(__name__)
+_EVAL = Path(__file__).parents[1]
+_DATA = (
+    "mini/words.json",
+    "synthetic/lexicon_train.json",
+    "synthetic/sketches.json",
+    "prose/train.jsonl",
+)
 
 
 def train(plan: Plan, out: Path, *, start: Path | None = None, settled: Path | None = None) -> None:
@@ -77,9 +86,9 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, settled: Path | N
     told = {
         "command": " ".join(["python -m eval.mini.train", *sys.argv[1:]]),
         "plan": str(asdict(plan)),
-        "data": DATA_VERSION,
+        "data": f"{DATA_VERSION}, {data_sha256()[:12]}",
         "minutes": f"{minutes:.1f}",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{_processor()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
     if start is not None:
@@ -93,6 +102,23 @@ def go_back(network: MiniNetwork, before: Mapping[str, Tensor], kept_share: floa
     """Keeps a share of what has changed since; of low-rank changes, of each factor."""
     for name, weights in network.state_dict().items():
         weights.copy_(torch.lerp(before[name], weights, kept_share))
+
+
+def data_sha256() -> str:
+    """Of the words, drawings and prose that are trained on; they change without a new version."""
+    digest = hashlib.sha256()
+    for name in _DATA:
+        digest.update((_EVAL / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """As Linux names it; elsewhere its family."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
