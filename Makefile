@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Remakes the weights of mini-vl; about an hour on two cores.
+# Remakes the weights of mini-vl; 1 to 1 1/2 hours on two cores.
 train-mini: $(STAMP)
 	$(BIN)/python -m eval.mini.train --out clamr_rag/encoder/mini_vl.safetensors
 

@@ -1,4 +1,4 @@
-"""Trains `mini` on a CPU in under an hour: ``python -m eval.mini.train --out FILE``.
+"""Trains `mini-vl` on a CPU: ``python -m eval.mini.train --out FILE``.
 
 Five stages, each of which starts from the one before:
 

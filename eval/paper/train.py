@@ -3,9 +3,9 @@
 For each seed a file for each role (both scorers, and one whose clips are encoded apart), by
 `eval.mini.train` in a process of its own. Without ``--start`` the first file of a seed runs all
 stages and keeps the state before the last one, from which the other files of the seed start: seeds
-share nothing (an hour a seed). With it all files start from that state: seeds differ in the last
-stage only. Files that are there are not made again. Options that are not known here are passed on,
-the same to all: ``--join-steps 240``.
+share nothing (more than an hour a seed). With it all files start from that state: seeds differ in
+the last stage only. Files that are there are not made again. Options that are not known here are
+passed on, the same to all: ``--join-steps 240``.
 """
 
 from __future__ import annotations
