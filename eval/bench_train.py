@@ -6,7 +6,8 @@ Whole optimisation steps of `clamr_rag.training` (its gradients, its AdamW, drop
 checkpointing) on random weights of the real sizes and random clips of a real clip's length. Each
 batch is trained all at once and with a gradient cache (GradCache, arXiv 2101.06983) that encodes
 ``--pairs-at-a-time`` pairs, each way in a process of its own, so that its peak memory is its own.
-A batch that does not fit is said to be out of memory, and larger ones of that way are not tried.
+A batch that does not fit is said to be out of memory, and larger ones of that way are not tried;
+one of no more pairs than the cache encodes at a time has no use for it, and is left out there.
 """
 
 from __future__ import annotations
@@ -75,12 +76,17 @@ def main() -> None:
     add("--config", choices=sorted(SIZES), default="tiny")
     add("--omni", action="store_true", help="Qwen2.5-Omni with sound instead of Qwen2.5-VL")
     add("--device", default="cpu")
-    add("--dtype", default="auto", help="of frozen weights; auto is bfloat16 on a GPU")
+    add(
+        "--dtype",
+        choices=("auto", "bfloat16", "float32"),
+        default="auto",
+        help="of frozen weights; auto is bfloat16 on a GPU",
+    )
     add("--method", choices=get_args(Method), default="lora")
     add("--batches", type=_pairs, nargs="+", default=[2, 4, 8], help="pairs, at least 2 each")
-    add("--pairs-at-a-time", type=int, default=1, help="of the gradient cache")
+    add("--pairs-at-a-time", type=_positive, default=1, help="of the gradient cache")
     add("--no-checkpointing", action="store_true", help="keep the language model's activations")
-    add("--repeats", type=int, default=3)
+    add("--repeats", type=_positive, default=3)
     add("--threads", type=int, default=0, help="of torch on a CPU; 0: its choice")
     add("--json", type=Path, help="also write the rows here")
     told = parser.parse_args()
@@ -110,7 +116,7 @@ def main() -> None:
 def run(setting: Setting, batches: Sequence[int], pairs_at_a_time: int) -> Iterator[Row]:
     """Measures each batch all at once and through the cache, the smallest first."""
     for cached in (None, pairs_at_a_time):
-        for batch in batches:
+        for batch in (batch for batch in batches if cached is None or batch > cached):
             taken = in_child(measure, setting, batch, cached)
             if taken is None:
                 yield Row(batch, cached, None, None)
@@ -119,7 +125,16 @@ def run(setting: Setting, batches: Sequence[int], pairs_at_a_time: int) -> Itera
 
 
 def measure(setting: Setting, batch_pairs: int, pairs_at_a_time: int | None) -> Taken | None:
-    """Some optimisation steps on one batch; None if it is out of memory."""
+    """Some optimisation steps on one batch; None if they or the model are out of memory."""
+    try:
+        return _measured(setting, batch_pairs, pairs_at_a_time)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _measured(setting: Setting, batch_pairs: int, pairs_at_a_time: int | None) -> Taken:
     if setting.threads:
         torch.set_num_threads(setting.threads)
     placement = place(setting.device, setting.dtype, "auto")
@@ -145,12 +160,7 @@ def measure(setting: Setting, batch_pairs: int, pairs_at_a_time: int | None) -> 
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
-    try:
-        return time_and_memory(step, placement.device, setting.repeats)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
+    return time_and_memory(step, placement.device, setting.repeats)
 
 
 def random_batch(encoder: QwenEncoder, count: int, *, sound: bool) -> Batch:
@@ -218,6 +228,13 @@ def _ratios(rows: Sequence[Row]) -> list[str]:
                 f"batch {batch}: the cache takes {time:.2f} x the time, {memory:.2f} x the memory"
             )
     return lines
+
+
+def _positive(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"got {text}; allowed: 1 or more")
+    return count
 
 
 def _pairs(text: str) -> int:

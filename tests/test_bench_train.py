@@ -73,6 +73,8 @@ def test_what_does_not_fit_is_said_and_nothing_larger_is_tried(
 
     monkeypatch.setattr(bench_train, "in_child", small_device)
     rows = list(run(TINY, [2, 4, 8], 1))
+    assert [row.batch_pairs for row in run(TINY, [2, 3], 2) if row.pairs_at_a_time] == [3]
+    del tried[5:]
     assert tried == [(2, None), (4, None), (2, 1), (4, 1), (8, 1)]
     assert rows[1] == Row(4, None, None, None)
     shown = render(TINY, rows)
@@ -96,6 +98,9 @@ def test_memory_that_runs_out_is_no_error(monkeypatch: pytest.MonkeyPatch) -> No
         (["--batches", "1"], "a pair needs a negative"),
         (["--device", "nowhere"], "nowhere"),
         (["--config", "7b"], "invalid choice"),
+        (["--dtype", "float16"], "invalid choice"),
+        (["--pairs-at-a-time", "0"], "1 or more"),
+        (["--repeats", "0"], "1 or more"),
     ],
 )
 def test_bad_words_are_one_line(

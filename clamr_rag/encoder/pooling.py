@@ -2,9 +2,8 @@
 
 Rows are grouped within their modality and replaced by the unit mean of the group (hierarchical
 pooling with Ward's criterion, arXiv 2409.14683, in two ways of sharing the budget; or spherical
-k-means). The pooled row keeps its
-modality and the source second of the group's medoid (the nearest row to the mean with a second),
-so that evidence still points at a moment.
+k-means). The pooled row keeps its modality and the source second of the group's medoid (the nearest
+row to the mean with a second), so that evidence still points at a moment.
 """
 
 from __future__ import annotations
