@@ -8,6 +8,7 @@ import re
 import string
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -16,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from clamr_rag import EncoderOptions
 from clamr_rag.encoder.mini import load_mini
 from clamr_rag.encoder.mini_network import LowRank, MiniNetwork, adapt, add_changes
 from clamr_rag.encoder.mini_reading import MiniReader
-from clamr_rag.encoder.mini_weights import how_made, load_network, save_network
+from clamr_rag.encoder.mini_weights import how_made, load_adapted, load_network, save_network
 from clamr_rag.encoder.minilm import load_minilm
 from clamr_rag.encoder.stem import NUM_TOKENS
 from clamr_rag.errors import ModelMissingError
@@ -31,6 +33,8 @@ from eval.mini.batches import asked_clips, docstrings, moving_pictures, still_fr
 from eval.mini.encoding import (
     embed_clips,
     embed_queries,
+    half,
+    knows_bfloat16,
     padded_modalities,
     untrained_network,
 )
@@ -383,10 +387,16 @@ def test_a_share_of_what_changed_is_kept() -> None:
     assert changed == len(adapters) + 1
 
 
-def test_low_rank_is_the_product_of_its_factors() -> None:
-    change = LowRank(4, 6, 2)
-    change.up.data = torch.ones(4, 2)
-    assert torch.equal(change(torch.zeros(4, 6)), change.down.sum(dim=0).expand(4, 6))
+def test_low_rank_adds_the_product_of_its_factors_and_leaves_the_linear_map_alone() -> None:
+    change = LowRank(nn.Linear(6, 4).requires_grad_(False), 2)
+    torch.nn.init.normal_(change.up)
+    rows = torch.randn(5, 6)
+    told = rows @ (change.linear.weight + change.up @ change.down).T + change.linear.bias
+    torch.testing.assert_close(change(rows), told, rtol=0, atol=1e-5)
+    torch.autograd.backward(change(rows).sum())
+    assert change.linear.weight.grad is None
+    assert change.up.grad is not None
+    assert change.down.grad is not None
 
 
 def test_reading_is_learned_and_prose_stays_what_it_was() -> None:
@@ -460,7 +470,7 @@ def test_all_stages_run_and_what_they_write_is_mini(tmp_path: Path) -> None:
     train(TINY, file, settled=settled)
     made = how_made(file)
     assert made["data"] == f"{DATA_VERSION}, {data_sha256()[:12]}"
-    assert re.fullmatch(r".+, \d+ threads", made["machine"])
+    assert re.fullmatch(r".+, \d+ threads, (bfloat16|float32)", made["machine"])
     assert "'match_steps': 2" in made["plan"]
     mini = load_mini(EncoderOptions(), name="mini-vl", weights=file)
     assert mini.fingerprint != load_mini(EncoderOptions()).fingerprint
@@ -503,6 +513,13 @@ def test_what_is_written_is_what_was_trained(tmp_path: Path) -> None:
         ours, mask = embed_queries(network.eval(), reader, queries)
         theirs, _ = embed_queries(loaded, reader, queries)
     assert (ours * theirs).sum(dim=-1)[mask].min() > 0.999, "half precision"
+    again = load_adapted(tmp_path / "w.safetensors")
+    save_network(tmp_path / "again.safetensors", again, {})
+    assert (tmp_path / "again.safetensors").read_bytes() == (
+        tmp_path / "w.safetensors"
+    ).read_bytes(), "nothing is lost on the way"
+    trained = {name for name, p in again.trunk.named_parameters() if p.requires_grad}
+    assert len(trained) == 2 * len(adapters)
 
 
 def test_clips_embedded_together_are_as_one_by_one() -> None:
@@ -543,6 +560,25 @@ def test_lengths_that_are_rounded_up_change_no_row() -> None:
     for sequence, ours, theirs in zip(sequences, plain, rounded, strict=True):
         count = len(sequence.ids)
         torch.testing.assert_close(ours[:count], theirs[:count], rtol=0, atol=1e-5)
+
+
+def test_bfloat16_is_used_only_where_it_is_faster() -> None:
+    rows, weights = torch.ones(512, 768), torch.ones(768, 768)
+
+    def seconds(kind: torch.dtype) -> float:
+        left, right = rows.to(kind), weights.to(kind)
+        took = []
+        for _ in range(7):
+            began = time.perf_counter()
+            left @ right
+            took.append(time.perf_counter() - began)
+        return min(took)
+
+    faster = seconds(torch.float32) / seconds(torch.bfloat16)
+    assert knows_bfloat16() or faster < 3
+    assert faster > 1 / 3 or not knows_bfloat16()
+    with half():
+        assert ((rows @ weights).dtype == torch.bfloat16) == knows_bfloat16()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")

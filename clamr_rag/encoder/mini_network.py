@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torch.nn.utils import parametrize
 
 from clamr_rag.encoder.minilm import MiniLM
 from clamr_rag.encoder.stem import VisionStem
@@ -17,12 +16,7 @@ from clamr_rag.types import ByteArray, Modality
 DIM = 128
 _NUM_KINDS = len(Modality)
 _PAD = 0
-_ADAPTED = (
-    "self_attn.in_proj_weight",
-    "self_attn.out_proj.weight",
-    "linear1.weight",
-    "linear2.weight",
-)
+_ADAPTED = ("self_attn.in_proj", "self_attn.out_proj", "linear1", "linear2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,42 +87,42 @@ class MiniNetwork(nn.Module):
 
 
 class LowRank(nn.Module):
-    """Adds the product of two small matrices to a weight (LoRA, Hu et al. 2021)."""
+    """A linear map that stays, and a change of it by two small matrices (LoRA, Hu et al. 2021)."""
 
-    def __init__(self, rows: int, columns: int, rank: int) -> None:
+    def __init__(self, linear: nn.Linear, rank: int) -> None:
         super().__init__()
-        self.up = nn.Parameter(torch.zeros(rows, rank))
-        self.down = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
+        self.linear = linear
+        self.up = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.down = nn.Parameter(torch.randn(rank, linear.in_features) / linear.in_features**0.5)
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The weight with what was learned."""
-        return weight + self.up @ self.down
+    def forward(self, hidden: Tensor) -> Tensor:
+        """What the linear map makes of it and what was learned.
+
+        The small matrices are applied one after the other, so that training never computes a
+        gradient as large as the weight.
+        """
+        out: Tensor = self.linear(hidden) + hidden @ self.down.T @ self.up.T
+        return out
 
 
 def adapt(trunk: MiniLM, rank: int) -> dict[str, LowRank]:
-    """Freezes the trunk and gives the weights of its layers low-rank changes to train."""
+    """Freezes the trunk and gives the linear maps of its layers low-rank changes to train."""
     trunk.requires_grad_(False)
     adapters = {}
-    for name in _adapted(trunk):
-        module, attribute = _owner(trunk, name)
-        rows, columns = getattr(module, attribute).shape
-        adapters[name] = LowRank(rows, columns, rank)
-        parametrize.register_parametrization(module, attribute, adapters[name])
+    for layer in range(len(trunk.layers)):
+        for attribute in _ADAPTED:
+            name = f"layers.{layer}.{attribute}"
+            linear = trunk.get_submodule(name)
+            assert isinstance(linear, nn.Linear)
+            adapters[name] = LowRank(linear, rank)
+            trunk.set_submodule(name, adapters[name])
     return adapters
 
 
 @torch.no_grad()
 def add_changes(trunk: MiniLM, changes: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """Adds trained changes, ``up @ down`` by the name of their weight, to the trunk."""
+    """Adds trained changes, ``up @ down`` by the name of their linear map, to the trunk."""
     for name, (up, down) in changes.items():
-        module, attribute = _owner(trunk, name)
-        getattr(module, attribute).add_(up @ down)
-
-
-def _adapted(trunk: MiniLM) -> list[str]:
-    return [f"layers.{layer}.{name}" for layer in range(len(trunk.layers)) for name in _ADAPTED]
-
-
-def _owner(trunk: MiniLM, name: str) -> tuple[nn.Module, str]:
-    path, _, attribute = name.rpartition(".")
-    return trunk.get_submodule(path), attribute
+        weight = trunk.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        weight.add_(up @ down)

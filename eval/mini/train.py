@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clamr_rag.encoder.mini_network import MiniNetwork, adapt
 from clamr_rag.encoder.mini_weights import checksum, save_network
-from eval.mini.encoding import untrained_network
+from eval.mini.encoding import knows_bfloat16, untrained_network
 from eval.mini.heads import PictureHead
 from eval.mini.memory import keep_large_blocks
 from eval.mini.naming import Names
@@ -88,7 +88,8 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, settled: Path | N
         "plan": str(asdict(plan)),
         "data": f"{DATA_VERSION}, {data_sha256()[:12]}",
         "minutes": f"{minutes:.1f}",
-        "machine": f"{_processor()}, {torch.get_num_threads()} threads",
+        "machine": f"{_processor()}, {torch.get_num_threads()} threads, "
+        f"{'bfloat16' if knows_bfloat16() else 'float32'}",
         "torch": torch.__version__,
     }
     if start is not None:
