@@ -17,7 +17,7 @@ from types import MappingProxyType
 from clamr_rag import VideoLibrary
 from clamr_rag.errors import ExtractionError, MediaError, UsageError
 from clamr_rag.types import Modality
-from eval.arms import BlankedPool, ClipPool, PoolClip, ReducedPool, ShuffledPool
+from eval.arms import BlankedPool, ClipPool, MovedPool, PoolClip, ReducedPool, ShuffledPool
 from eval.arms.library_pool import LibraryPool
 from eval.benchmarks.records import RetrievalBenchmark, RetrievalCandidate, RetrievalQuery
 from eval.benchmarks.synthetic import SyntheticRetrieval
@@ -129,6 +129,7 @@ def changed(
     without: Sequence[Modality] = (),
     blank_frames: bool = False,
     shuffle_frames: bool = False,
+    moved_frames: float = 0.0,
     seed: int = 0,
 ) -> Subject:
     """The same queries over clips from which something was taken.
@@ -138,6 +139,7 @@ def changed(
         without: Modalities of which nothing is left.
         blank_frames: All pictures are one grey.
         shuffle_frames: Each clip has the pictures of another.
+        moved_frames: Pictures stand a share of their width further right, half as far down.
         seed: Of who gets whose.
     """
     pool, options = subject.pool, dict(subject.options)
@@ -148,6 +150,8 @@ def changed(
         pool, options["frames"] = BlankedPool(pool), "blank"
     if shuffle_frames:
         pool, options["frames"] = ShuffledPool(pool, seed), f"shuffled, seed {seed}"
+    if moved_frames:
+        pool, options["frames"] = MovedPool(pool, moved_frames), f"moved by {moved_frames}"
     return replace(subject, pool=pool, options=options)
 
 

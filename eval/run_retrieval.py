@@ -110,6 +110,7 @@ def _subject(arguments: argparse.Namespace, open_libraries: ExitStack) -> Subjec
         without=[SINGLES[name] for name in arguments.remove_modality],
         blank_frames=arguments.blank_frames,
         shuffle_frames=arguments.shuffle_frames,
+        moved_frames=arguments.move_frames,
         seed=arguments.shuffle_seed,
     )
 
@@ -255,6 +256,10 @@ def _parser() -> argparse.ArgumentParser:
     frames = changes.add_mutually_exclusive_group()
     frames.add_argument("--blank-frames", action="store_true", help="all pictures grey")
     frames.add_argument("--shuffle-frames", action="store_true", help="those of another clip")
+    frames.add_argument(
+        "--move-frames", type=_share, default=0.0, metavar="SHARE",
+        help="all pictures a share of their width to the right, and half as far down",
+    )  # fmt: skip
     add("--shuffle-seed", type=int, default=0)
     world = parser.add_argument_group("the synthetic world")
     add = world.add_argument
@@ -274,6 +279,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"got {number}, allowed: 1 or more")
     return number
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, allowed: 0 to 1, without 1")
+    return share
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from eval.arms import (
 )
 from eval.arms.late import mean_of_modalities, mean_of_standard_scores
 from eval.arms.library_pool import LibraryPool
-from eval.arms.pools import only
+from eval.arms.pools import MovedPool, moved, only
 from eval.arms.ranking import RankFusion
 from eval.arms.router import Router, RouterArm, learn_router, train_examples
 from eval.arms.texts import Bm25Arm, DenseArm, all_texts
@@ -82,6 +82,31 @@ def test_what_is_taken_away_is_not_even_read() -> None:
     inner = ListPool(read_of(1))
     list(ReducedPool(inner, [Modality.VIDEO]).read([0], ALL))
     assert Modality.VIDEO not in inner.asked[0][1]
+
+
+def test_moved_frames_are_the_same_further_right_and_down() -> None:
+    plain, further = (list(pool.read(range(6), ALL)) for pool in (POOL, MovedPool(POOL, 0.1)))
+    assert [read.asr for read in further] == [read.asr for read in plain]
+    for own, other in zip(plain, further, strict=True):
+        for before, after in zip(own.frames, other.frames, strict=True):
+            right = round(before.shape[1] / 10)
+            down = round(before.shape[1] / 20)
+            assert right > down > 0
+            assert np.array_equal(after[down:, right:], before[:-down, :-right])
+            assert not after[:down].any()
+            assert not after[:, :right].any()
+    assert (
+        len({pool.fingerprint for pool in (POOL, MovedPool(POOL, 0.1), MovedPool(POOL, 0.2))}) == 3
+    )
+
+
+def test_frames_move_in_all_directions() -> None:
+    frames = np.random.default_rng(0).integers(1, 255, (2, 5, 7, 3), np.uint8)
+    back = moved(moved(frames, (2, -1)), (-2, 1))
+    assert np.array_equal(back[:, 1:, :-2], frames[:, 1:, :-2])
+    assert not back[:, 0].any()
+    assert not back[:, :, -2:].any()
+    assert np.array_equal(moved(frames, (0, 0)), frames)
 
 
 def test_blank_frames_are_as_many_and_all_alike() -> None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -26,9 +27,10 @@ from clamr_rag.encoder.mini_network import LowRank, MiniNetwork, adapt, add_chan
 from clamr_rag.encoder.mini_reading import MiniReader
 from clamr_rag.encoder.mini_weights import how_made, load_adapted, load_network, save_network
 from clamr_rag.encoder.minilm import load_minilm
-from clamr_rag.encoder.stem import NUM_TOKENS
+from clamr_rag.encoder.stem import NUM_TOKENS, fitted
 from clamr_rag.errors import ModelMissingError
 from clamr_rag.types import ClipInput, Modality
+from eval.arms.pools import moved
 from eval.mini.batches import asked_clips, docstrings, moving_pictures, still_frames
 from eval.mini.encoding import (
     embed_clips,
@@ -42,7 +44,9 @@ from eval.mini.heads import PatchHead, PictureHead
 from eval.mini.labels import PATCH, SIZE, patch_labels, picture_labels
 from eval.mini.naming import Names
 from eval.mini.plan import Plan
+from eval.mini.progress import Progress
 from eval.mini.stages import look, read, settle, telling_words
+from eval.mini.steps import Steps
 from eval.mini.telling import Part, Told, tell, tellings
 from eval.mini.train import data_sha256, go_back, main, train
 from eval.mini.wording import (
@@ -299,19 +303,23 @@ def test_a_picture_query_tells_every_detail(clips: tuple[WorldClip, ...]) -> Non
         assert staging.companion.one in query
 
 
-def test_patches_are_labelled_where_the_colour_is_drawn(clips: tuple[WorldClip, ...]) -> None:
+@pytest.mark.parametrize("shift", [(0, 0), (8, -5), (-16, 3)])
+def test_patches_are_labelled_where_the_colour_is_drawn(
+    clips: tuple[WorldClip, ...], shift: tuple[int, int]
+) -> None:
     colours = list(read_lexicon("train").colours)
     found = []
     for clip in clips[:40]:
         still = replace(clip, staging=replace(clip.staging, motion="still", size="large"))
-        labels = patch_labels(still, 1.0)
-        picture = np.asarray(draw_frame(still, draw_ground(still, SIZE), 1.0)).astype(int)
+        labels = patch_labels(still, 1.0, shift)
+        drawn = np.asarray(draw_frame(still, draw_ground(still, SIZE), 1.0))
+        picture = moved(fitted([drawn])[0], shift).astype(int)
         staging = still.staging
         for role, paint in ((1, staging.colour), (2, staging.companion_colour)):
             rows, columns = np.nonzero(labels[0] == role)
             assert (labels[2][rows, columns] == colours.index(paint.family) + 1).all()
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-                top, left = max(row * PATCH - 1, 0), column * PATCH
+                top, left = row * PATCH, column * PATCH
                 patch = picture[top : top + PATCH, left : left + PATCH]
                 found.append(bool((abs(patch - paint.rgb).max(axis=-1) < 24).any()))
     # Corners of a thing's square may be empty.
@@ -323,6 +331,22 @@ def test_labels_of_a_picture_are_its_details(clips: tuple[WorldClip, ...]) -> No
     assert len(picture_labels(clips[0].staging)) == len(STATED)
     distinct = {tuple(picture_labels(clip.staging)) for clip in clips}
     assert len(distinct) == len({clip.staging.details() for clip in clips})
+
+
+def test_pictures_are_moved_as_far_as_they_may() -> None:
+    plain, _, same = next(moving_pictures(random.Random(1), 8))
+    further, _, _ = next(moving_pictures(random.Random(1), 8, 6))
+    assert plain.shape == further.shape == (len(same), 4, 128, 224, 3)
+    black = [(~clip.any(axis=(0, -1))).all(axis=0) for clip in further]
+    edges = [int(columns[:112].sum()) - int(columns[112:].sum()) for columns in black]
+    assert max(map(abs, edges)) <= 6
+    assert len(set(edges)) > 3, "each clip by itself"
+    first, _ = next(asked_clips(random.Random(1), 8, 0, 6))
+    again, _ = next(asked_clips(random.Random(1), 8, 0, 0))
+    assert any(
+        not np.array_equal(one.clip.frames[0], other.clip.frames[0])
+        for one, other in zip(first, again, strict=True)
+    )
 
 
 def test_batches_are_what_they_say() -> None:
@@ -417,7 +441,8 @@ def test_reading_is_learned_and_prose_stays_what_it_was() -> None:
             return names.of_words(words[clips, places], slots, meant)[1]
 
     before = right()
-    read(network, names, replace(TINY, read_steps=30, tellings=24, read_rate=2e-3))
+    plan = replace(TINY, read_steps=30, tellings=24, read_rate=2e-3)
+    read(network, names, plan, Progress({"network": network, "names": names}, plan))
     assert right() > before + 0.2
     with torch.no_grad():
         again, _ = embed_queries(network, reader, prose)
@@ -443,7 +468,8 @@ def test_looking_is_learned() -> None:
         return loss.item()
 
     before = right()
-    look(network, head, replace(TINY, look_steps=150, stills=16))
+    plan, patches_head = replace(TINY, look_steps=150, stills=16), PatchHead()
+    look(network, patches_head, head, plan, Progress({"network": network}, plan))
     assert right() < 0.8 * before
 
 
@@ -459,15 +485,13 @@ def test_settling_draws_the_tokens_onto_the_names() -> None:
         return float(names.of_pictures(seen, torch.from_numpy(labels))[1])
 
     before = distance()
-    settle(network, names, replace(TINY, settle_steps=6, settle_weight=50.0))
+    plan = replace(TINY, settle_steps=6, settle_weight=50.0)
+    settle(network, names, plan, Progress({"network": network}, plan))
     assert distance() < before - 0.1
 
 
-def test_all_stages_run_and_what_they_write_is_mini(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    file = tmp_path / "mini.safetensors"
-    settled = tmp_path / "settled"
-    train(TINY, file, settled=settled)
+def test_all_stages_run_and_what_they_write_is_mini(whole: Path, tmp_path: Path) -> None:
+    file = whole
     made = how_made(file)
     assert made["data"] == f"{DATA_VERSION}, {data_sha256()[:12]}"
     assert re.fullmatch(r".+, \d+ threads, (bfloat16|float32)", made["machine"])
@@ -478,12 +502,78 @@ def test_all_stages_run_and_what_they_write_is_mini(tmp_path: Path) -> None:
     [rows] = mini.encode_clips([ClipInput((picture,), (1.5,), asr="a ferry leaves")])
     assert (rows.modalities == Modality.VIDEO).sum() == NUM_TOKENS
     again = tmp_path / "again.safetensors"
-    train(replace(TINY, encoding="apart", scorer="token_max"), again, start=settled)
+    train(replace(TINY, encoding="apart", scorer="token_max"), again, start=file)
     made = how_made(again)
-    assert made["start"] == hashlib.sha256(settled.read_bytes()).hexdigest()
+    assert made["start"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert "'encoding': 'apart'" in made["plan"]
     other = load_mini(EncoderOptions(), name="mini-vl", weights=again)
     assert other.fingerprint != mini.fingerprint
+
+
+class _Stopped(Exception):
+    """A run that is broken off."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the tiny plan, trained in one go."""
+    path = tmp_path_factory.mktemp("whole") / "mini.safetensors"
+    train(TINY, path)
+    return path
+
+
+@pytest.mark.parametrize("stage", ["read", "match", "join"])
+def test_a_run_that_is_broken_off_goes_on_as_if_it_was_not(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(TINY, tmp_path / "whole.safetensors")
+    take, steps = Steps.take, []
+
+    def stopping(self: Steps, loss: torch.Tensor, right: list[float]) -> None:
+        steps.append(self.name)
+        if steps.count(stage) == 2:
+            raise _Stopped
+        take(self, loss, right)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, "take", stopping)
+        with pytest.raises(_Stopped):
+            train(TINY, tmp_path / "parts.safetensors", folder=tmp_path / "run")
+    steps.clear()
+    monkeypatch.setattr(
+        Steps, "take", lambda self, *told: (steps.append(self.name), take(self, *told))
+    )
+    train(TINY, tmp_path / "parts.safetensors", folder=tmp_path / "run")
+    stages = ["read", "look", "match", "settle", "join"]
+    assert steps == [stage, *(s for s in stages[stages.index(stage) + 1 :] for _ in range(2))]
+    whole, parts = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all((whole[name] - parts[name]).abs().max() < 1e-3 for name in whole)
+
+
+def test_runs_that_differ_in_the_last_stage_share_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(TINY).items()] + [
+        "--folder",
+        str(tmp_path / "run"),
+        "--out",
+        str(tmp_path / "w.safetensors"),
+    ]
+    main(words)
+    first = float(how_made(tmp_path / "w.safetensors")["minutes"])
+    states = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*.safetensors")}
+    assert len(states) == 5
+    main([*words, "--scorer=token_max"])
+    assert float(how_made(tmp_path / "w.safetensors")["minutes"]) >= first
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*.safetensors")}
+    assert len(after) == 6
+    assert after.items() >= states.items()
+    for other in ("--look-steps=3", "--join-rate=0.5"):
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, other])
+        assert stopped.value.code == 2
+        assert other[2:].partition("=")[0].replace("-", "_") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

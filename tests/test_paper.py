@@ -275,6 +275,8 @@ def test_what_is_taken_away_is_not_found_by_it(measured_run: Run, tiny: Subject)
     assert (blank.asked == pictures).all()
     # All grey frames are equal, so that all other clips are ahead.
     assert set(blank.ranks) == {CUTOFF}
+    assert (rows["video-moved"].asked == pictures).all()
+    assert gains(rows["video-moved"])[pictures].sum() > 0
     for way in ("joint", "max"):
         without = rows[f"{way}-without-video"]
         assert gains(without)[pictures].sum() < gains(rows[way])[pictures].sum()
@@ -528,6 +530,7 @@ def test_tables_of_nothing_are_tables() -> None:
     [
         (["--start M", "--start M"], "start from one state"),
         (["", ""], "No two files of weights share"),
+        (["--folder A", "--folder A", "--folder B"], "Weights that name the same state"),
         (["--settled A", "--start A", "--settled B"], "Weights that name the same state"),
         (["--start M"], "One file of weights"),
     ],
@@ -571,13 +574,13 @@ def test_a_state_is_read_from_the_command() -> None:
 def test_each_seed_trains_its_first_stages_once(tmp_path: Path) -> None:
     told = [" ".join(command[1:]) for command in commands(tmp_path, [0, 1])]
     assert told == [
-        f"-m eval.mini.train --seed {seed} {told} {tmp_path}/settled-{seed}.pt "
+        f"-m eval.mini.train --seed {seed} {told} --folder {tmp_path}/seed-{seed} "
         f"--out {tmp_path}/{role}-{seed}.safetensors"
         for seed in (0, 1)
         for role, told in (
-            ("modality_max", "--scorer modality_max --settled"),
-            ("token_max", "--scorer token_max --start"),
-            ("separate", "--scorer modality_max --encoding apart --start"),
+            ("modality_max", "--scorer modality_max"),
+            ("token_max", "--scorer token_max"),
+            ("separate", "--scorer modality_max --encoding apart"),
         )
     ]
     assert commands(tmp_path, [0])[0][0] == sys.executable
@@ -585,19 +588,13 @@ def test_each_seed_trains_its_first_stages_once(tmp_path: Path) -> None:
 
 def test_what_is_there_is_not_trained_again(tmp_path: Path) -> None:
     (tmp_path / "modality_max-0.safetensors").touch()
-    (tmp_path / "settled-1.pt").touch()
-    told = [command[3:] for command in commands(tmp_path, [0, 1])]
-    # The state of seed 0 is gone, so that it is made anew.
-    assert [words[-4] for words in told] == [
-        "--settled",
-        "--start",
-        "--start",
-        "--start",
-        "--start",
-    ]
-    shared = commands(tmp_path, [0], tmp_path / "shared.pt", ["--join-steps", "9"])
+    assert [command[-1].rpartition("/")[2] for command in commands(tmp_path, [0, 1])] == [
+        "token_max-0.safetensors", "separate-0.safetensors", "modality_max-1.safetensors",
+        "token_max-1.safetensors", "separate-1.safetensors",
+    ]  # fmt: skip
+    shared = commands(tmp_path, [0], tmp_path / "shared.safetensors", ["--join-steps", "9"])
     assert [command[3:] for command in shared[:1]] == [
-        ["--seed", "0", "--scorer", "token_max", "--start", f"{tmp_path}/shared.pt",
+        ["--seed", "0", "--scorer", "token_max", "--start", f"{tmp_path}/shared.safetensors",
          "--out", f"{tmp_path}/token_max-0.safetensors", "--join-steps", "9"]
     ]  # fmt: skip
 

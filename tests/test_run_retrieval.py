@@ -480,7 +480,12 @@ def test_controls_take_away_what_pictures_tell(tmp_path: Path) -> None:
 
 def test_texts_are_found_whatever_becomes_of_pictures(tmp_path: Path) -> None:
     for number, options in enumerate(
-        ({"blank_frames": True}, {"shuffle_frames": True}, {"without": [Modality.VIDEO]})
+        (
+            {"blank_frames": True},
+            {"shuffle_frames": True},
+            {"moved_frames": 0.3},
+            {"without": [Modality.VIDEO]},
+        )
     ):
         assert hits(changed(toy(), **options), "joint", tmp_path / str(number)) == 1
 
@@ -491,6 +496,7 @@ def test_a_change_is_said_in_the_header(tmp_path: Path) -> None:
     header = run_retrieval(subject, arm, cache, tmp_path).header
     assert header.options == {"removed": "asr+ocr", "frames": "shuffled, seed 4"}
     assert header.pool != toy().pool.fingerprint
+    assert changed(toy(), moved_frames=0.25).options["frames"] == "moved by 0.25"
 
 
 # -- figures -----------------------------------------------------------------------------------
@@ -665,6 +671,7 @@ BAD = {
     ("--benchmark", "msrvtt", "--root", ".", "--retriever", "bm25", "--option", "x"): "NAME=VALUE",
     ("--benchmark", "synthetic", "--retriever", "audio", "--hours", "0.02"): "does not read",
     ("--benchmark", "synthetic", "--retriever", "bm25", "--device", "cpu"): "--encoder",
+    ("--benchmark", "synthetic", "--retriever", "bm25", "--move-frames", "1"): "without 1",
     ("--merge", "nowhere"): "nowhere",
 }  # fmt: skip
 

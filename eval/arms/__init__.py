@@ -24,7 +24,7 @@ from __future__ import annotations
 from eval.arms.arm import Arm, ArmQuery, Found, IndexCost
 from eval.arms.encodings import EncodingCache
 from eval.arms.making import ARM_NAMES, ArmParts, make_arm
-from eval.arms.pools import BlankedPool, ClipPool, PoolClip, ReducedPool, ShuffledPool
+from eval.arms.pools import BlankedPool, ClipPool, MovedPool, PoolClip, ReducedPool, ShuffledPool
 
 __all__ = [
     "ARM_NAMES",
@@ -36,6 +36,7 @@ __all__ = [
     "EncodingCache",
     "Found",
     "IndexCost",
+    "MovedPool",
     "PoolClip",
     "ReducedPool",
     "ShuffledPool",

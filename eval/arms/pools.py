@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality, TimeSpan
+from clamr_rag.types import TEXT_MODALITIES, ByteArray, ClipInput, Modality, TimeSpan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +114,44 @@ class BlankedPool:
             yield replace(
                 read, frames=tuple(np.full_like(frame, self._GREY) for frame in read.frames)
             )
+
+
+def moved(frames: ByteArray, shift: tuple[int, int]) -> ByteArray:
+    """Pictures ``(..., height, width, 3)`` moved by pixels right and down, black behind them."""
+    out, (right, down) = np.zeros_like(frames), shift
+    height, width = frames.shape[-3:-1]
+    into = np.s_[..., max(0, down) : height + down, max(0, right) : width + right, :]
+    of = np.s_[..., max(0, -down) : height - down, max(0, -right) : width - right, :]
+    out[into] = frames[of]
+    return out
+
+
+class MovedPool:
+    """A pool whose pictures are moved a little, as in a video that was cropped otherwise."""
+
+    def __init__(self, pool: ClipPool, share: float) -> None:
+        """Moves them right and, half as far, down.
+
+        Args:
+            pool: Of clips.
+            share: How far to the right, as a share of a picture's width, below 1.
+        """
+        self._pool, self._share = pool, share
+        self.fingerprint = digest(pool.fingerprint, f"moved frames {share}")
+
+    @property
+    def clips(self) -> Sequence[PoolClip]:
+        """Unchanged."""
+        return self._pool.clips
+
+    def read(self, numbers: Sequence[int], senses: Collection[Modality]) -> Iterator[ClipInput]:
+        """See `ClipPool.read`."""
+        for read in self._pool.read(numbers, senses):
+            yield replace(read, frames=tuple(map(self._moved, read.frames)))
+
+    def _moved(self, frame: ByteArray) -> ByteArray:
+        right = self._share * frame.shape[1]
+        return moved(frame, (round(right), round(right / 2)))
 
 
 class ShuffledPool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from clamr_rag.encoder.stem import HEIGHT, NUM_FRAMES, WIDTH, fitted
 from clamr_rag.types import ByteArray, ClipInput, Modality
+from eval.arms.pools import moved
 from eval.mini.labels import SIZE, Labels, patch_labels, picture_labels
 from eval.mini.wording import decoy, description, picture_query, renamed
 from eval.synthetic.asking import make_questions
@@ -40,8 +41,15 @@ class Asked:
     gold: Modality
 
 
-def still_frames(rng: random.Random, count: int) -> Iterator[tuple[ByteArray, Labels, Labels]]:
+def still_frames(
+    rng: random.Random, count: int, shift_pixels: int = 0
+) -> Iterator[tuple[ByteArray, Labels, Labels]]:
     """Endless batches of single frames with the labels of their patches and of the whole.
+
+    Args:
+        rng: Of everything that is drawn.
+        count: Of frames in a batch.
+        shift_pixels: How far a picture is moved at most, in both directions.
 
     Yields:
         uint8 ``(count, 1, HEIGHT, WIDTH, 3)``, `patch_labels` and `picture_labels` of each.
@@ -56,30 +64,42 @@ def still_frames(rng: random.Random, count: int) -> Iterator[tuple[ByteArray, La
             clip = replace(clip, staging=replace(clip.staging, motion=motion))
             seconds = rng.random() * clip.span.duration_seconds
             picture = draw_frame(clip, draw_ground(clip, SIZE), seconds)
-            frames[row, 0] = fitted([np.asarray(picture)])[0]
-            patches.append(patch_labels(clip, seconds))
+            shift = _shift(rng, shift_pixels)
+            frames[row, 0] = moved(fitted([np.asarray(picture)])[0], shift)
+            patches.append(patch_labels(clip, seconds, shift))
             pictures.append(picture_labels(clip.staging))
         yield frames, np.stack(patches), np.array(pictures)
 
 
 def moving_pictures(
-    rng: random.Random, count: int
+    rng: random.Random, count: int, shift_pixels: int = 0
 ) -> Iterator[tuple[ByteArray, list[str], Labels]]:
     """Endless batches of clips' frames, near-duplicates among them, with a query for each.
+
+    Args:
+        rng: Of everything that is drawn.
+        count: Of clips in a batch.
+        shift_pixels: How far the frames of a clip are moved at most, all alike.
 
     Yields:
         uint8 ``(count, 4, HEIGHT, WIDTH, 3)``, queries, `picture_labels` of each.
     """
     for clips in _groups_batched(rng, count):
-        frames = np.stack([_frames(rng, clip) for clip in clips])
+        frames = np.stack([_frames(rng, clip, shift_pixels) for clip in clips])
         queries = [picture_query(rng, clip, description(rng, clip)) for clip in clips]
         yield frames, queries, np.array([picture_labels(clip.staging) for clip in clips])
 
 
 def asked_clips(
-    rng: random.Random, num_clips: int, num_prose: int
+    rng: random.Random, num_clips: int, num_prose: int, shift_pixels: int = 0
 ) -> Iterator[tuple[list[Asked], list[Asked]]]:
     """Endless batches of clips of the world and of prose, each asked in two ways.
+
+    Args:
+        rng: Of everything that is drawn.
+        num_clips: Of the world in a batch.
+        num_prose: Paragraphs in it.
+        shift_pixels: As in `moving_pictures`.
 
     Yields:
         Two lists about the same clips in the same order: for a clip of the world a query about its
@@ -95,23 +115,29 @@ def asked_clips(
             text, gold = rng.choice(told) if told else (searched, Modality.VIDEO)
             shown = rng.randrange(len(clips))
             false = decoy(rng, stated[shown]) if shown != place else None
-            kept = _with_missing(rng, clip, gold, false)
+            kept = _with_missing(rng, clip, gold, false, shift_pixels)
             first.append(Asked(searched, kept, Modality.VIDEO))
             second.append(Asked(text, kept, gold))
         for _ in range(num_prose):
             paragraph, (one, other) = next(prose)
-            read = _prose_clip(rng, paragraph, rng.choice(clips))
+            read = _prose_clip(rng, paragraph, rng.choice(clips), shift_pixels)
             first.append(Asked(one, *read))
             second.append(Asked(other, *read))
         yield first, second
 
 
-def _frames(rng: random.Random, clip: WorldClip) -> ByteArray:
-    return fitted(list(frames_of(clip, NUM_FRAMES, rng.choice(_SIZES))))
+def _frames(rng: random.Random, clip: WorldClip, shift_pixels: int) -> ByteArray:
+    frames = fitted(list(frames_of(clip, NUM_FRAMES, rng.choice(_SIZES))))
+    return moved(frames, _shift(rng, shift_pixels))
+
+
+def _shift(rng: random.Random, most: int) -> tuple[int, int]:
+    # Without shifts nothing is drawn, so that the batches are those of before there were any.
+    return (rng.randint(-most, most), rng.randint(-most, most)) if most else (0, 0)
 
 
 def _with_missing(
-    rng: random.Random, clip: WorldClip, gold: Modality, false: str | None
+    rng: random.Random, clip: WorldClip, gold: Modality, false: str | None, shift_pixels: int
 ) -> ClipInput:
     """The clip as an encoder reads it.
 
@@ -128,7 +154,7 @@ def _with_missing(
         home = rng.choice(there)
         texts[home] = f"{texts[home]}\n{false}"
     return ClipInput(
-        frames=tuple(_frames(rng, clip)),
+        frames=tuple(_frames(rng, clip, shift_pixels)),
         frame_seconds=tuple(map(float, range(NUM_FRAMES))),
         ocr=texts.get(Modality.OCR),
         asr=texts.get(Modality.ASR),
@@ -136,12 +162,14 @@ def _with_missing(
     )
 
 
-def _prose_clip(rng: random.Random, paragraph: str, other: WorldClip) -> tuple[ClipInput, Modality]:
+def _prose_clip(
+    rng: random.Random, paragraph: str, other: WorldClip, shift_pixels: int
+) -> tuple[ClipInput, Modality]:
     """A paragraph as one of the texts, now and then under a picture of something else."""
     gold = rng.choice((Modality.ASR, Modality.ASR, Modality.OCR, Modality.DESCRIPTION))
     has_picture = rng.random() < _FALSE_PICTURE_SHARE
     return ClipInput(
-        frames=tuple(_frames(rng, other)) if has_picture else (),
+        frames=tuple(_frames(rng, other, shift_pixels)) if has_picture else (),
         frame_seconds=tuple(map(float, range(NUM_FRAMES))) if has_picture else (),
         ocr=paragraph if gold == Modality.OCR else None,
         asr=paragraph if gold == Modality.ASR else None,

@@ -46,12 +46,13 @@ def picture_labels(staging: Staging) -> list[int]:
     ]
 
 
-def patch_labels(clip: WorldClip, seconds: float) -> Labels:
+def patch_labels(clip: WorldClip, seconds: float, shift: tuple[int, int] = (0, 0)) -> Labels:
     """Of each patch of 16 pixels: what stands there, its kind and its colour.
 
     Args:
         clip: A clip of a training world.
         seconds: Since its start.
+        shift: Pixels by which the picture is moved, right and down.
 
     Returns:
         ``(3, HEIGHT / 16, WIDTH / 16)``, classes as in `PATCH_CLASSES`.
@@ -59,15 +60,18 @@ def patch_labels(clip: WorldClip, seconds: float) -> Labels:
     staging = clip.staging
     labels = np.zeros((len(PATCH_CLASSES), len(_Y), len(_X)), np.int64)
     kind, colour = _KINDS.index(staging.companion.family), staging.companion_colour.family
-    _mark(labels, companion_of(clip, SIZE), (2, kind + 1, _COLOURS.index(colour) + 1))
+    companion = companion_of(clip, SIZE)
+    _mark(labels, companion, shift, (2, kind + 1, _COLOURS.index(colour) + 1))
     kind, colour = _KINDS.index(staging.kind.family), staging.colour.family
     for thing in things_at(clip, seconds, SIZE):
-        _mark(labels, thing, (1, kind + 1, _COLOURS.index(colour) + 1))
+        _mark(labels, thing, shift, (1, kind + 1, _COLOURS.index(colour) + 1))
     return labels
 
 
-def _mark(labels: Labels, thing: Placed, values: tuple[int, int, int]) -> None:
+def _mark(
+    labels: Labels, thing: Placed, shift: tuple[int, int], values: tuple[int, int, int]
+) -> None:
     reach = max(thing.side, PATCH) / 2
-    across = np.abs(_X - thing.middle[0]) <= reach
-    down = np.abs(_Y - thing.middle[1]) <= reach
+    across = np.abs(_X - thing.middle[0] - shift[0]) <= reach
+    down = np.abs(_Y - thing.middle[1] - shift[1]) <= reach
     labels[:, down[:, None] & across] = np.array(values)[:, None]

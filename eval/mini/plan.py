@@ -34,6 +34,9 @@ class Plan:
     match_rate: float = 1e-3
     settle_rate: float = 5e-4
     join_rate: float = 3e-4
+    shift_pixels: int = 0
+    """How far pictures are moved at most, right or left and up or down, while they are learned.
+    0 made the weights that ship."""
     rank: int = 32
     """Of the trunk's changes."""
     settle_weight: float = 20.0

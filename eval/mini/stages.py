@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -25,23 +26,23 @@ from eval.mini.encoding import (
     untrained_network,
 )
 from eval.mini.heads import PatchHead, PictureHead
+from eval.mini.labels import Labels
 from eval.mini.naming import Names
 from eval.mini.plan import Plan
+from eval.mini.progress import Progress
 from eval.mini.steps import Steps
 from eval.mini.telling import Told, tellings
 
 
-def read(network: MiniNetwork, names: Names, plan: Plan) -> None:
+def read(network: MiniNetwork, names: Names, plan: Plan, progress: Progress) -> None:
     """Stage 1: descriptions against what their words tell, prose against the untrained trunk."""
     reader = MiniReader(EncoderOptions(), looks=True, all_words=True)
     plain = untrained_network()
     steps = Steps(
-        "read", plan.read_steps, plan.read_rate, (network.trunk,),
+        progress, "read", plan.read_steps, plan.read_rate, (network.trunk,),
         others=((10.0, names.parameters()), (1.0, [network.projection])),
     )  # fmt: skip
-    prose = prose_pairs(random.Random(plan.seed + 3))
-    for told, labels in steps.over(tellings(random.Random(plan.seed + 4), plan.tellings)):
-        kept = [text for _ in range(plan.tellings // 16) for text in _sentences(next(prose))]
+    for (told, labels), kept in steps.over(lambda rng: _told_and_kept(rng, plan.tellings)):
         with half():
             words, _ = embed_queries(network, reader, [one.query for one in told])
             stayed, mask = embed_queries(network, reader, kept)
@@ -54,9 +55,14 @@ def read(network: MiniNetwork, names: Names, plan: Plan) -> None:
         steps.take(named + strayed, [right])
 
 
-def _sentences(pair: tuple[str, tuple[str, str]]) -> tuple[str, str]:
-    paragraph, (question, _) = pair
-    return paragraph, question
+def _told_and_kept(
+    rng: random.Random, count: int
+) -> Iterator[tuple[tuple[list[Told], Labels], list[str]]]:
+    """Endless batches of searches for stagings, with an eighth as many texts of prose."""
+    prose = prose_pairs(rng)
+    for told in tellings(rng, count):
+        pairs = islice(prose, count // 16)
+        yield told, [text for paragraph, (one, _) in pairs for text in (paragraph, one)]
 
 
 def telling_words(reader: MiniReader, told: Sequence[Told]) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,12 +80,18 @@ def telling_words(reader: MiniReader, told: Sequence[Told]) -> tuple[Tensor, Ten
     return clips, places, slots
 
 
-def look(network: MiniNetwork, picture_head: PictureHead, plan: Plan) -> None:
+def look(
+    network: MiniNetwork,
+    patch_head: PatchHead,
+    picture_head: PictureHead,
+    plan: Plan,
+    progress: Progress,
+) -> None:
     """Stage 2: still frames against what the renderer drew."""
-    stem, patch_head = network.stem, PatchHead()
-    steps = Steps("look", plan.look_steps, plan.look_rate, (stem, patch_head, picture_head))
-    drawn = still_frames(random.Random(plan.seed), plan.stills)
-    for frames, patch_labels, picture_labels in steps.over(drawn):
+    stem, heads = network.stem, (patch_head, picture_head)
+    steps = Steps(progress, "look", plan.look_steps, plan.look_rate, (stem, *heads))
+    drawn = steps.over(lambda rng: still_frames(rng, plan.stills, plan.shift_pixels))
+    for frames, patch_labels, picture_labels in drawn:
         with half():
             features = stem.features(torch.from_numpy(frames))
             patches = stem.patches(features, len(frames))
@@ -89,12 +101,18 @@ def look(network: MiniNetwork, picture_head: PictureHead, plan: Plan) -> None:
         steps.take(named + told, right)
 
 
-def match(network: MiniNetwork, names: Names, picture_head: PictureHead, plan: Plan) -> None:
+def match(
+    network: MiniNetwork,
+    names: Names,
+    picture_head: PictureHead,
+    plan: Plan,
+    progress: Progress,
+) -> None:
     """Stage 3: clips of four frames against names and against descriptions, both ways."""
     stem, reader = network.stem, MiniReader(EncoderOptions(), looks=True, all_words=True)
-    steps = Steps("match", plan.match_steps, plan.match_rate, (stem, picture_head))
-    drawn = moving_pictures(random.Random(plan.seed + 1), plan.pictures)
-    for frames, queries, picture_labels in steps.over(drawn):
+    steps = Steps(progress, "match", plan.match_steps, plan.match_rate, (stem, picture_head))
+    drawn = steps.over(lambda rng: moving_pictures(rng, plan.pictures, plan.shift_pixels))
+    for frames, queries, picture_labels in drawn:
         with half():
             patches = stem.patches(stem.features(torch.from_numpy(frames)), len(frames))
             labels = torch.from_numpy(picture_labels)
@@ -105,16 +123,16 @@ def match(network: MiniNetwork, names: Names, picture_head: PictureHead, plan: P
         steps.take(both_ways + 2 * told + 2 * named, [found, *right])
 
 
-def settle(network: MiniNetwork, names: Names, plan: Plan) -> None:
+def settle(network: MiniNetwork, names: Names, plan: Plan, progress: Progress) -> None:
     """Stage 4: what the stem sees, close to the names themselves.
 
     To be told apart from other names is not enough: whatever a token holds besides the name is
     noise to a word that was never taught.
     """
     stem, reader = network.stem, MiniReader(EncoderOptions(), looks=True, all_words=True)
-    steps = Steps("settle", plan.settle_steps, plan.settle_rate, (stem,))
-    drawn = moving_pictures(random.Random(plan.seed + 77), plan.pictures)
-    for frames, queries, picture_labels in steps.over(drawn):
+    steps = Steps(progress, "settle", plan.settle_steps, plan.settle_rate, (stem,))
+    drawn = steps.over(lambda rng: moving_pictures(rng, plan.pictures, plan.shift_pixels))
+    for frames, queries, picture_labels in drawn:
         with half():
             seen = network.unit(stem(torch.from_numpy(frames)))
         both_ways, found = _found_both_ways(network, reader, queries, seen, plan.temperature)
@@ -140,12 +158,12 @@ def _found_both_ways(
     return loss, float((logits.argmax(1) == own).float().mean())
 
 
-def join(network: MiniNetwork, plan: Plan) -> None:
+def join(network: MiniNetwork, plan: Plan, progress: Progress) -> None:
     """Stage 5: whole clips and prose by the kit's loss."""
     reader, loss = MiniReader(EncoderOptions(), looks=True, all_words=True), LOSSES[plan.loss]
-    steps = Steps("join", plan.join_steps, plan.join_rate, (network,))
-    drawn = asked_clips(random.Random(plan.seed + 2), plan.clips, plan.prose)
-    for asked in steps.over(drawn):
+    steps = Steps(progress, "join", plan.join_steps, plan.join_rate, (network,))
+    drawn = steps.over(lambda rng: asked_clips(rng, plan.clips, plan.prose, plan.shift_pixels))
+    for asked in drawn:
         parts = [part for one in asked[0] for part in _encoded_together(one.clip, plan.encoding)]
         sequences = [reader.clip(part) for part in parts]
         kinds = padded_modalities(sequences).reshape(len(asked[0]), -1)

@@ -21,7 +21,6 @@ import hashlib
 import logging
 import platform
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -33,12 +32,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clamr_rag.encoder.mini_network import MiniNetwork, adapt
-from clamr_rag.encoder.mini_weights import checksum, save_network
+from clamr_rag.encoder.mini_weights import checksum, load_adapted, save_network
+from clamr_rag.errors import ClamrError
 from eval.mini.encoding import knows_bfloat16, untrained_network
-from eval.mini.heads import PictureHead
+from eval.mini.heads import PatchHead, PictureHead
 from eval.mini.memory import keep_large_blocks
 from eval.mini.naming import Names
 from eval.mini.plan import Plan
+from eval.mini.progress import Progress
 from eval.mini.stages import join, look, match, read, settle
 from eval.synthetic.world import DATA_VERSION
 
@@ -52,42 +53,45 @@ _DATA = (
 )
 
 
-def train(plan: Plan, out: Path, *, start: Path | None = None, settled: Path | None = None) -> None:
+def train(plan: Plan, out: Path, *, start: Path | None = None, folder: Path | None = None) -> None:
     """Runs the stages and writes the weights.
 
     Args:
         plan: Of the run.
         out: File of the weights.
-        start: Where another run wrote its ``settled``: only stage 5 is done.
-        settled: File for the state after stage 4, 110 MB.
+        start: Weights of an earlier run: only stage 5 is done.
+        folder: Keeps how far the run has come, ten times a stage; it goes on from what is there.
+
+    Raises:
+        UsageError: The folder holds a run of another plan, or a state that is damaged.
+        ModelMissingError: ``start`` does not hold weights of `mini`.
     """
     keep_large_blocks()
     torch.manual_seed(plan.seed)
-    began = time.monotonic()
-    network = untrained_network()
-    adapt(network.trunk, plan.rank)
     if start is None:
-        names, picture_head = Names(), PictureHead()
+        network = untrained_network()
+        adapt(network.trunk, plan.rank)
+    else:
+        network = load_adapted(start)
+    names, patch_head, picture_head = Names(), PatchHead(), PictureHead()
+    parts = {"network": network, "names": names, "patches": patch_head, "picture": picture_head}
+    progress = Progress(parts, plan, folder)
+    if start is None:
         # On CPUs the flash kernel's way back takes as long as all the rest.
         with sdpa_kernel(SDPBackend.MATH):
-            read(network, names, plan)
-        look(network, picture_head, plan)
-        match(network, names, picture_head, plan)
-        settle(network, names, plan)
-        if settled is not None:
-            torch.save(network.state_dict(), settled)
-    else:
-        network.load_state_dict(torch.load(start, weights_only=True))
+            read(network, names, plan, progress)
+        look(network, patch_head, picture_head, plan, progress)
+        match(network, names, picture_head, plan, progress)
+        settle(network, names, plan, progress)
     before = {name: weights.clone() for name, weights in network.state_dict().items()}
     with sdpa_kernel(SDPBackend.MATH):
-        join(network, plan)
+        join(network, plan, progress)
     go_back(network, before, plan.kept_share)
-    minutes = (time.monotonic() - began) / 60
     told = {
         "command": " ".join(["python -m eval.mini.train", *sys.argv[1:]]),
         "plan": str(asdict(plan)),
         "data": f"{DATA_VERSION}, {data_sha256()[:12]}",
-        "minutes": f"{minutes:.1f}",
+        "minutes": f"{progress.seconds / 60:.1f}",
         "machine": f"{_processor()}, {torch.get_num_threads()} threads, "
         f"{'bfloat16' if knows_bfloat16() else 'float32'}",
         "torch": torch.__version__,
@@ -95,7 +99,10 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, settled: Path | N
     if start is not None:
         told["start"] = checksum(start)
     save_network(out, network, told)
-    _log.info("wrote %s (%.1f MB) after %.1f min", out, out.stat().st_size / 1e6, minutes)
+    _log.info(
+        "wrote %s (%.1f MB) after %.1f min",
+        out, out.stat().st_size / 1e6, progress.seconds / 60,
+    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -127,8 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="python -m eval.mini.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file of the weights")
-    parser.add_argument("--settled", type=Path, help="write the state after stage 4, too")
-    parser.add_argument("--start", type=Path, help="start from such a state: only stage 5")
+    parser.add_argument("--start", type=Path, help="weights of an earlier run: only stage 5")
+    parser.add_argument("--folder", type=Path, help="keeps how far the run is; goes on from there")
     kinds = get_type_hints(Plan)
     for field in fields(Plan):
         name = f"--{field.name.replace('_', '-')}"
@@ -139,8 +146,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             choices=get_args(kinds[field.name]) or None,
         )
     told = vars(parser.parse_args(arguments))
-    files = {name: told.pop(name) for name in ("out", "start", "settled")}
-    train(Plan(**told), **files)
+    files = {name: told.pop(name) for name in ("out", "start", "folder")}
+    try:
+        train(Plan(**told), **files)
+    except ClamrError as error:
+        parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

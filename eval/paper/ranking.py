@@ -18,7 +18,7 @@ from clamr_rag.encoder.mini_weights import checksum, how_made
 from clamr_rag.encoder.pooling import PoolingMethod
 from clamr_rag.encoder.pooling import pool as pool_rows
 from clamr_rag.types import FloatArray, Modality, MultiVector
-from eval.arms import BlankedPool, ClipPool, EncodingCache
+from eval.arms import BlankedPool, ClipPool, EncodingCache, MovedPool
 from eval.arms.late import Fusion, best_modality, mean_of_modalities, mean_of_standard_scores
 from eval.arms.making import SINGLES
 from eval.arms.ranking import RankFusion
@@ -30,6 +30,8 @@ from eval.paper.scores import Scores, score_all
 from eval.paper.subject import Subject
 
 BUDGETS = (16, 32, 64)
+MOVED = 4 / 224
+"""How far moved pictures are, as a share of their width: 4 pixels of the stem."""
 POOLINGS: Mapping[str, PoolingMethod] = {"": "hierarchical", "-shared": "shared"}
 """By how it ends the name of a row: ``joint@16`` and ``joint@16-shared``."""
 GAP_SHARE = 0.3
@@ -204,10 +206,12 @@ class Ranker:
             self.rows[f"{name}-liar"] = row_of(best, subject.liars, asked=about_picture)
 
     def rank_controls(self) -> None:
-        """Queries about pictures where no picture can tell, by the frames alone."""
+        """Queries about pictures by the frames alone: moved ones, and such as cannot tell."""
         subject, asked = self._subject, self._subject.is_about_picture
         grey = self._score(self._vectors(BlankedPool(subject.pool), (Modality.VIDEO,)))
         self._add("video-blank", grey.by_modality[:, :, Modality.VIDEO], asked=asked)
+        moved = self._score(self._vectors(MovedPool(subject.pool, MOVED), (Modality.VIDEO,)))
+        self._add("video-moved", moved.by_modality[:, :, Modality.VIDEO], asked=asked)
         dealt = self._apart.by_modality[:, subject.described, Modality.VIDEO]
         self._add("video-shuffled", dealt, asked=asked)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from eval.paper.figures import ROLES, Role
 from eval.paper.intervals import MEASURES, Samples
-from eval.paper.ranking import BUDGETS, NAMED, POOLINGS, at_budget
+from eval.paper.ranking import BUDGETS, MOVED, NAMED, POOLINGS, at_budget
 from eval.paper.study import FUSIONS, MAIN, SINGLES, Queries, Study
 from eval.report.numbers import NONE, percent, percent_with_interval, points_with_interval
 from eval.report.tables import Table
@@ -265,6 +265,7 @@ def controls(study: Study) -> Table:
     ways = (
         ("video", "frames alone"),
         ("joint", "frames with the texts beside them"),
+        ("video-moved", f"frames alone, moved by {100 * MOVED:.1f} % of their width"),
         ("joint-without-video", "the texts without frames"),
         ("video-blank", "grey frames alone"),
         ("video-shuffled", "frames alone, those of another clip"),
@@ -329,9 +330,10 @@ def weights(study: Study) -> Table:
 
 
 def stages_from(told: dict[str, str]) -> str | None:
-    """The state after the training's earlier stages, if others could start from it, too."""
+    """Where the training's earlier stages came from, if others could have them from there, too."""
     words = told.get("command", "").split()
-    for option in ("--start", "--settled"):
+    # --settled is what earlier versions wrote the state after those stages by.
+    for option in ("--start", "--folder", "--settled"):
         if option in words[:-1]:
             return words[words.index(option) + 1].strip("(),;")
     return None

@@ -1,11 +1,11 @@
 """Trains the weights that the paper in miniature compares: ``python -m eval.paper.train``.
 
 For each seed a file for each role (both scorers, and one whose clips are encoded apart), by
-`eval.mini.train` in a process of its own. Without ``--start`` the first file of a seed runs all
-stages and keeps the state before the last one, from which the other files of the seed start: seeds
-share nothing (more than an hour a seed). With it all files start from that state: seeds differ in
-the last stage only. Files that are there are not made again. Options that are not known here are
-passed on, the same to all: ``--join-steps 240``.
+`eval.mini.train` in a process of its own. Without ``--start`` the files of a seed share all stages
+but the last: seeds share nothing (more than an hour a seed). With it all files start from those
+weights: seeds differ in the last stage only. Files that are there are not made again, and what was
+broken off goes on. Options that are not known here are passed on, the same to all:
+``--join-steps 240``.
 """
 
 from __future__ import annotations
@@ -35,20 +35,18 @@ def commands(
     Args:
         folder: Of the weights.
         seeds: A file of each role for each.
-        start: State before the last stage that all start from; None for one per seed.
+        start: Weights that all start the last stage from; None for those of each seed's stages.
         options: Of `eval.mini.train`, the same for all.
     """
     wanted = []
     for seed in seeds:
-        state = start or folder / f"settled-{seed}.pt"
-        has_state = state.is_file()
+        stages = folder / f"seed-{seed}"
         for role in ROLES:
             out = folder / f"{role}-{seed}.safetensors"
             if out.is_file():
                 continue
-            option = "--start" if start or has_state else "--settled"
-            has_state = True
-            told = ["--seed", str(seed), *_TOLD[role], option, str(state), "--out", str(out)]
+            begin = ("--start", str(start)) if start else ("--folder", str(stages))
+            told = ["--seed", str(seed), *_TOLD[role], *begin, "--out", str(out)]
             wanted.append([sys.executable, "-m", "eval.mini.train", *told, *options])
     return wanted
 
@@ -62,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the weights")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--start", type=Path, help="a state before the last stage, for all seeds")
+    parser.add_argument("--start", type=Path, help="weights before the last stage, for all seeds")
     arguments, options = parser.parse_known_args(words)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for command in commands(arguments.folder, arguments.seeds, arguments.start, options):
