@@ -473,6 +473,26 @@ def test_looking_is_learned() -> None:
     assert right() < 0.8 * before
 
 
+def test_what_is_left_of_a_stage_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    weight = nn.Linear(1, 1)
+    steps = Steps(Progress({"weight": weight}, TINY), "look", 40, 0.1, (weight,))
+    began = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: began)
+    with caplog.at_level("INFO", "eval.mini.steps"):
+        for number, _ in enumerate(steps.over(lambda _: iter(range(99))), 1):
+            monkeypatch.setattr(time, "monotonic", lambda now=began + 20 * number: now)
+            steps.take(weight(torch.ones(1)).square().sum(), [number % 2])
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition("  loss")[0] for line in said[:2]] == [
+        "look 2/40  40 s, 760 left", "look 4/40  80 s, 720 left",
+    ]  # fmt: skip
+    assert said[-1].startswith("look 40/40  800 s, 0 left")
+    assert all(line.endswith("right 0.50") for line in said)
+    assert len(said) == 20
+
+
 def test_settling_draws_the_tokens_onto_the_names() -> None:
     torch.manual_seed(0)
     network, names = untrained_network(), Names()

@@ -37,6 +37,7 @@ from eval.paper.tables import (
     budgets,
     confusion,
     contradicted,
+    controls,
     kinds_of_queries,
     missing,
     stages_from,
@@ -417,6 +418,16 @@ def cells(table: Table, first: str) -> dict[str, str]:
     """The row that begins with a text, by column, without intervals."""
     row = next(row for row in table.rows if row[0].startswith(first))
     return {name: cell.partition(" [")[0] for name, cell in zip(table.columns, row, strict=True)}
+
+
+def test_it_is_said_whose_moved_frames_were_measured() -> None:
+    def notes(*moved: str) -> tuple[str, ...]:
+        told = [{"video_moved": places} if places else {} for places in moved]
+        runs = [run_of("modality_max", n, video="--0-", **rows) for n, rows in enumerate(told)]
+        return controls(Study(known(runs))).notes[1:]
+
+    assert notes("--1-", "") == ("Moved frames: weights of seed 0 only.",)
+    assert notes("--1-", "--0-") == notes("", "") == ()
 
 
 def test_kinds_and_single_figures() -> None:

@@ -137,16 +137,22 @@ def fitted(frames: Sequence[ByteArray]) -> ByteArray:
         uint8 ``(4, HEIGHT, WIDTH, 3)``.
     """
     out = np.zeros((NUM_FRAMES, HEIGHT, WIDTH, 3), np.uint8)
-    for number, index in enumerate(four_of(len(frames))):
+    chosen = four_of(len(frames))
+    for number, index in enumerate(chosen):
+        if number and index == chosen[number - 1]:
+            out[number] = out[number - 1]
+            continue
         height, width = frames[index].shape[:2]
         scale = min(HEIGHT / height, WIDTH / width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        picture: Image.Image = Image.fromarray(frames[index])
-        if picture.size != size:
-            picture = picture.resize(size, Image.Resampling.BILINEAR)
         top, left = (HEIGHT - size[1]) // 2, (WIDTH - size[0]) // 2
-        out[number, top : top + size[1], left : left + size[0]] = np.asarray(picture)
+        place = np.s_[number, top : top + size[1], left : left + size[0]]
+        out[place] = frames[index] if size == (width, height) else _resized(frames[index], size)
     return out
+
+
+def _resized(frame: ByteArray, size: tuple[int, int]) -> ByteArray:
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
 
 
 def token_seconds(seconds: Sequence[float]) -> list[float]:

@@ -18,7 +18,7 @@ from eval.mini.progress import Progress
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_LOG_EVERY = 50
+_LOG_SECONDS = 30.0
 _PARTS = 10
 
 
@@ -53,10 +53,11 @@ class Steps:
         self._rates = [group["lr"] for group in groups]
         self._parameters = [p for group in groups for p in group["params"]]
         self._optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-        self._began = time.monotonic()
+        self._began = self._logged = time.monotonic()
         self._done = progress.resumed(name, count, self._optimiser)
         self._losses: list[float] = []
         self._right: list[list[float]] = []
+        self._resumed_at = self._done
         if self._done:
             _log.info("%s goes on after %d of %d steps", name, self._done, count)
 
@@ -73,7 +74,7 @@ class Steps:
             self._progress.keep(self.name, self._done, self._count, self._optimiser)
 
     def take(self, loss: Tensor, right: list[float]) -> None:
-        """One step down the loss; ``right`` is logged."""
+        """One step down the loss; ``right`` is logged, twice a minute."""
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._share_of_rate()
         self._optimiser.zero_grad(set_to_none=True)
@@ -83,14 +84,21 @@ class Steps:
         self._done += 1
         self._losses.append(loss.item())
         self._right.append(right)
-        if self._done % _LOG_EVERY == 0 or self._done == self._count:
-            means = [sum(column) / len(column) for column in zip(*self._right, strict=True)]
-            _log.info(
-                "%s %d/%d  %.0f s  loss %.3f  right %s",
-                self.name, self._done, self._count, time.monotonic() - self._began,
-                sum(self._losses) / len(self._losses), " ".join(f"{mean:.2f}" for mean in means),
-            )  # fmt: skip
-            self._losses, self._right = [], []
+        now = time.monotonic()
+        if now - self._logged > _LOG_SECONDS or self._done == self._count:
+            self._logged = now
+            self._log(now - self._began)
+
+    def _log(self, seconds: float) -> None:
+        """Since the last time: the mean of the losses, and of each share of right ones."""
+        means = [sum(column) / len(column) for column in zip(*self._right, strict=True)]
+        left = seconds / (self._done - self._resumed_at) * (self._count - self._done)
+        _log.info(
+            "%s %d/%d  %.0f s, %.0f left  loss %.3f  right %s",
+            self.name, self._done, self._count, seconds, left,
+            sum(self._losses) / len(self._losses), " ".join(f"{mean:.2f}" for mean in means),
+        )  # fmt: skip
+        self._losses, self._right = [], []
 
     def _share_of_rate(self) -> float:
         warm_up = max(1, min(200, self._count // 10))

@@ -275,8 +275,14 @@ def controls(study: Study) -> Table:
         found = [study.samples(name, measure, queries=pictures) for measure in MEASURES]
         rows.append((label, *(percent_with_interval(_interval(each)) for each in found)))
     chance = 100 / study.figures.num_clips
-    notes = (f"{pictures.sum():,} queries about pictures; guessing finds {chance:.2f} % first.",)
-    return Table("controls", "Pictures and controls", ("read", *MEASURES), tuple(rows), notes)
+    notes = [f"{pictures.sum():,} queries about pictures; guessing finds {chance:.2f} % first."]
+    runs = [run for run in study.figures.runs if run.role == MAIN]
+    seeds = [str(run.seed) for run in runs if "video-moved" in run.rows]
+    if 0 < len(seeds) < len(runs):
+        notes.append(f"Moved frames: weights of seed {', '.join(seeds)} only.")
+    return Table(
+        "controls", "Pictures and controls", ("read", *MEASURES), tuple(rows), tuple(notes)
+    )
 
 
 def budgets(study: Study) -> Table:
