@@ -36,6 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 # What is broken off goes on from runs/mini.
 train-mini: $(STAMP)
 	$(BIN)/python -m eval.mini.train --folder runs/mini --out clamr_rag/encoder/mini_vl.safetensors
+	rm -r runs/mini
 
 # The paper in miniature: trains three seeds with two scorers, and compares. Hours, or ten minutes per file
 # of weights with START=FILE, weights whose last stage is done anew.

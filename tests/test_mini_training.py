@@ -28,7 +28,7 @@ from clamr_rag.encoder.mini_reading import MiniReader
 from clamr_rag.encoder.mini_weights import how_made, load_adapted, load_network, save_network
 from clamr_rag.encoder.minilm import load_minilm
 from clamr_rag.encoder.stem import NUM_TOKENS, fitted
-from clamr_rag.errors import ModelMissingError
+from clamr_rag.errors import ModelMissingError, UsageError
 from clamr_rag.types import ClipInput, Modality
 from eval.arms.pools import moved
 from eval.mini.batches import asked_clips, docstrings, moving_pictures, still_frames
@@ -589,6 +589,8 @@ def test_runs_that_differ_in_the_last_stage_share_the_others(
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*.safetensors")}
     assert len(after) == 6
     assert after.items() >= states.items()
+    with pytest.raises(UsageError, match=r"data 'synthetic.*, now 'other'"):
+        Progress({}, TINY, tmp_path / "run", "other")
     for other in ("--look-steps=3", "--join-rate=0.5"):
         with pytest.raises(SystemExit) as stopped:
             main([*words, other])

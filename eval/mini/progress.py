@@ -27,7 +27,11 @@ class Progress:
     """
 
     def __init__(
-        self, parts: Mapping[str, nn.Module], plan: Plan, folder: Path | None = None
+        self,
+        parts: Mapping[str, nn.Module],
+        plan: Plan,
+        folder: Path | None = None,
+        data: str = "",
     ) -> None:
         """Opens the folder, which is made if it is not there.
 
@@ -35,9 +39,10 @@ class Progress:
             parts: All that is trained in any stage.
             plan: Of the run.
             folder: None to keep nothing.
+            data: What it is trained on, by name.
 
         Raises:
-            UsageError: It was begun by another plan.
+            UsageError: It was begun by another plan or on other data.
         """
         self._parameters = {
             f"{name}.{own}": parameter
@@ -45,7 +50,7 @@ class Progress:
             for own, parameter in part.named_parameters()
             if parameter.requires_grad
         }
-        self._folder, self._plan = folder, asdict(plan)
+        self._folder, self._plan = folder, {**asdict(plan), "data": data}
         self._began, self._before = time.monotonic(), 0.0
         if folder is not None:
             _claim(folder, {n: v for n, v in self._plan.items() if n not in _OF_JOIN})

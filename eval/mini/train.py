@@ -63,7 +63,7 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, folder: Path | No
         folder: Keeps how far the run has come, ten times a stage; it goes on from what is there.
 
     Raises:
-        UsageError: The folder holds a run of another plan, or a state that is damaged.
+        UsageError: The folder holds a run of another plan or data, or a state that is damaged.
         ModelMissingError: ``start`` does not hold weights of `mini`.
     """
     keep_large_blocks()
@@ -75,7 +75,9 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, folder: Path | No
         network = load_adapted(start)
     names, patch_head, picture_head = Names(), PatchHead(), PictureHead()
     parts = {"network": network, "names": names, "patches": patch_head, "picture": picture_head}
-    progress = Progress(parts, plan, folder)
+    data = f"{DATA_VERSION}, {data_sha256()[:12]}"
+    begun_with = data if start is None else f"{data}, {checksum(start)}"
+    progress = Progress(parts, plan, folder, begun_with)
     if start is None:
         # On CPUs the flash kernel's way back takes as long as all the rest.
         with sdpa_kernel(SDPBackend.MATH):
@@ -90,7 +92,7 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, folder: Path | No
     told = {
         "command": " ".join(["python -m eval.mini.train", *sys.argv[1:]]),
         "plan": str(asdict(plan)),
-        "data": f"{DATA_VERSION}, {data_sha256()[:12]}",
+        "data": data,
         "minutes": f"{progress.seconds / 60:.1f}",
         "machine": f"{_processor()}, {torch.get_num_threads()} threads, "
         f"{'bfloat16' if knows_bfloat16() else 'float32'}",
