@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,13 @@ from clamr_rag.encoder.stem import NUM_TOKENS, fitted
 from clamr_rag.errors import ModelMissingError, UsageError
 from clamr_rag.types import ClipInput, Modality
 from eval.arms.pools import moved
-from eval.mini.batches import asked_clips, docstrings, moving_pictures, still_frames
+from eval.mini.batches import (
+    asked_clips,
+    docstrings,
+    moving_pictures,
+    pictures_and_moved_ones,
+    still_frames,
+)
 from eval.mini.encoding import (
     embed_clips,
     embed_queries,
@@ -45,7 +52,7 @@ from eval.mini.labels import PATCH, SIZE, patch_labels, picture_labels
 from eval.mini.naming import Names
 from eval.mini.plan import Plan
 from eval.mini.progress import Progress
-from eval.mini.stages import look, read, settle, telling_words
+from eval.mini.stages import distance_both_ways, look, read, settle, steady, telling_words
 from eval.mini.steps import Steps
 from eval.mini.telling import Part, Told, tell, tellings
 from eval.mini.train import data_sha256, go_back, main, train
@@ -65,7 +72,7 @@ from eval.synthetic.words import content_words
 from eval.synthetic.world import DATA_VERSION, WorldClip, make_world
 
 TINY = Plan(
-    read_steps=2, look_steps=2, match_steps=2, settle_steps=2, join_steps=2,
+    read_steps=2, look_steps=2, match_steps=2, settle_steps=2, join_steps=2, steady_steps=2,
     tellings=16, stills=4, pictures=8, clips=8, prose=3, rank=2,
 )  # fmt: skip
 
@@ -510,6 +517,44 @@ def test_settling_draws_the_tokens_onto_the_names() -> None:
     assert distance() < before - 0.1
 
 
+def test_moved_pictures_become_what_they_were_unmoved() -> None:
+    network = load_adapted()
+    plan = replace(TINY, steady_steps=16, pictures=8, steady_rate=3e-4, steady_weight=50.0)
+    frames, further, _ = next(pictures_and_moved_ones(random.Random(5), 12, 8))
+    before = deepcopy(network)
+
+    @torch.no_grad()
+    def distance() -> float:
+        known = before.unit(before.stem(torch.from_numpy(frames)))
+        return float(
+            distance_both_ways(network.unit(network.stem(torch.from_numpy(further))), known)
+        )
+
+    first = distance()
+    steady(network, plan, Progress({"network": network}, plan))
+    assert distance() < 0.9 * first
+    kept = before.state_dict()
+    changed = [name for name, own in network.state_dict().items() if not own.equal(kept[name])]
+    assert changed
+    assert all(name.startswith("stem.") for name in changed)
+
+
+def test_distance_of_tokens_counts_what_is_missing_and_what_is_too_much() -> None:
+    east, north, west = (torch.tensor(row) for row in ([1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]))
+    both, one = torch.stack([east, north])[None], east[None, None]
+    assert distance_both_ways(both, both) == 0
+    assert distance_both_ways(both, one) == distance_both_ways(one, both) == 0.5
+    assert distance_both_ways(west[None, None], one) == 4
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the tiny plan, trained in one go."""
+    path = tmp_path_factory.mktemp("whole") / "mini.safetensors"
+    train(TINY, path)
+    return path
+
+
 def test_all_stages_run_and_what_they_write_is_mini(whole: Path, tmp_path: Path) -> None:
     file = whole
     made = how_made(file)
@@ -534,41 +579,31 @@ class _Stopped(Exception):
     """A run that is broken off."""
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of the tiny plan, trained in one go."""
-    path = tmp_path_factory.mktemp("whole") / "mini.safetensors"
-    train(TINY, path)
-    return path
-
-
-@pytest.mark.parametrize("stage", ["read", "match", "join"])
+@pytest.mark.parametrize("stage", ["match", "join", "steady"])
 def test_a_run_that_is_broken_off_goes_on_as_if_it_was_not(
-    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(TINY, tmp_path / "whole.safetensors")
-    take, steps = Steps.take, []
+    take = Steps.take
+    taken: list[str] = []
+    stops = True
 
-    def stopping(self: Steps, loss: torch.Tensor, right: list[float]) -> None:
-        steps.append(self.name)
-        if steps.count(stage) == 2:
+    def watched(self: Steps, loss: torch.Tensor, right: list[float]) -> None:
+        if stops and taken.count(stage) == 1:
             raise _Stopped
+        taken.append(self.name)
         take(self, loss, right)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Steps, "take", stopping)
-        with pytest.raises(_Stopped):
-            train(TINY, tmp_path / "parts.safetensors", folder=tmp_path / "run")
-    steps.clear()
-    monkeypatch.setattr(
-        Steps, "take", lambda self, *told: (steps.append(self.name), take(self, *told))
-    )
-    train(TINY, tmp_path / "parts.safetensors", folder=tmp_path / "run")
-    stages = ["read", "look", "match", "settle", "join"]
-    assert steps == [stage, *(s for s in stages[stages.index(stage) + 1 :] for _ in range(2))]
-    whole, parts = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "parts"))
-    assert whole.keys() == parts.keys()
-    assert all((whole[name] - parts[name]).abs().max() < 1e-3 for name in whole)
+    monkeypatch.setattr(Steps, "take", watched)
+    out = tmp_path / "parts.safetensors"
+    with pytest.raises(_Stopped):
+        train(TINY, out, folder=tmp_path / "run")
+    stops = False
+    train(TINY, out, folder=tmp_path / "run")
+    stages = ("read", "look", "match", "settle", "join", "steady")
+    assert taken == [name for name in stages for _ in range(2)]
+    at_once, parts = load_file(whole), load_file(out)
+    assert at_once.keys() == parts.keys()
+    assert all((at_once[name] - parts[name]).abs().max() < 1e-3 for name in at_once)
 
 
 def test_runs_that_differ_in_the_last_stage_share_the_others(
@@ -583,11 +618,11 @@ def test_runs_that_differ_in_the_last_stage_share_the_others(
     main(words)
     first = float(how_made(tmp_path / "w.safetensors")["minutes"])
     states = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*.safetensors")}
-    assert len(states) == 5
+    assert len(states) == 6
     main([*words, "--scorer=token_max"])
     assert float(how_made(tmp_path / "w.safetensors")["minutes"]) >= first
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*.safetensors")}
-    assert len(after) == 6
+    assert len(after) == 8
     assert after.items() >= states.items()
     with pytest.raises(UsageError, match=r"data 'synthetic.*, now 'other'"):
         Progress({}, TINY, tmp_path / "run", "other")

@@ -90,6 +90,18 @@ def moving_pictures(
         yield frames, queries, np.array([picture_labels(clip.staging) for clip in clips])
 
 
+def pictures_and_moved_ones(
+    rng: random.Random, count: int, shift_pixels: int
+) -> Iterator[tuple[ByteArray, ByteArray, list[str]]]:
+    """Endless batches of `moving_pictures`, twice: as they are, and each clip moved by itself.
+
+    Yields:
+        Both, uint8 ``(count, 4, HEIGHT, WIDTH, 3)``, and queries.
+    """
+    for frames, queries, _ in moving_pictures(rng, count):
+        yield frames, np.stack([moved(clip, _shift(rng, shift_pixels)) for clip in frames]), queries
+
+
 def asked_clips(
     rng: random.Random, num_clips: int, num_prose: int, shift_pixels: int = 0
 ) -> Iterator[tuple[list[Asked], list[Asked]]]:

@@ -17,13 +17,18 @@ from eval.mini.plan import Plan
 
 _PLAN, _SECONDS = "plan.json", "seconds.json"
 _NAMING = ("scorer", "loss", "encoding")
-_OF_JOIN = {*_NAMING, "join_steps", "join_rate", "clips", "prose", "kept_share"}
+_LAST = ("join", "steady")
+_OF_LAST = {
+    *_NAMING, "join_steps", "join_rate", "clips", "prose", "kept_share",
+    "steady_steps", "steady_rate", "steady_pixels", "steady_weight",
+}  # fmt: skip
+"""What the plan says of these stages only."""
 
 
 class Progress:
     """Of a training in all its stages; each has a folder of its own for its newest state.
 
-    Runs that differ in the last stage only can share a folder: what comes before is done once.
+    Runs that differ in the last stages only can share a folder: what comes before is done once.
     """
 
     def __init__(
@@ -53,7 +58,7 @@ class Progress:
         self._folder, self._plan = folder, {**asdict(plan), "data": data}
         self._began, self._before = time.monotonic(), 0.0
         if folder is not None:
-            _claim(folder, {n: v for n, v in self._plan.items() if n not in _OF_JOIN})
+            _claim(folder, {n: v for n, v in self._plan.items() if n not in _OF_LAST})
             if (folder / _SECONDS).is_file():
                 self._before = json.loads((folder / _SECONDS).read_text(encoding="utf-8"))
 
@@ -89,9 +94,9 @@ class Progress:
     def _of(self, stage: str) -> Path | None:
         if self._folder is None:
             return None
-        if stage != "join":
+        if stage not in _LAST:
             return self._folder / stage
-        folder = self._folder / "-".join(["join", *(str(self._plan[name]) for name in _NAMING)])
+        folder = self._folder / "-".join([stage, *(str(self._plan[name]) for name in _NAMING)])
         _claim(folder, self._plan)
         return folder
 

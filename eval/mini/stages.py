@@ -1,9 +1,10 @@
-"""The five stages of the training, in their order; each starts from what the one before left."""
+"""The stages of the training, in their order; each starts from what the one before left."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from itertools import islice
 
 import torch
@@ -17,7 +18,13 @@ from clamr_rag.training.losses import LOSSES, Comparison
 from clamr_rag.training.scores import batch_scores
 from clamr_rag.types import TEXT_MODALITIES, ClipInput, Modality
 from eval.arms.pools import only
-from eval.mini.batches import asked_clips, moving_pictures, prose_pairs, still_frames
+from eval.mini.batches import (
+    asked_clips,
+    moving_pictures,
+    pictures_and_moved_ones,
+    prose_pairs,
+    still_frames,
+)
 from eval.mini.encoding import (
     embed_clips,
     embed_queries,
@@ -177,6 +184,42 @@ def join(network: MiniNetwork, plan: Plan, progress: Progress) -> None:
             total = total + loss(Comparison(scores, gold, temperature=plan.temperature))
             right.append(_share_right(scores.overall))
         steps.take(total / len(asked), right)
+
+
+def steady(network: MiniNetwork, plan: Plan, progress: Progress) -> None:
+    """Stage 6: moved pictures against descriptions, and against what was seen of them unmoved.
+
+    Pictures of the world are laid out alike to the pixel, and the stem knows them so: moved by two
+    pixels, a tenth to a fifth of them is no longer found first. It learns from what it was before:
+    whatever it told of a picture, one of its tokens tells of the moved one, and nothing else.
+    """
+    stem, reader = network.stem, MiniReader(EncoderOptions(), looks=True, all_words=True)
+    before = deepcopy(stem).requires_grad_(False)
+    steps = Steps(progress, "steady", plan.steady_steps, plan.steady_rate, (stem,))
+    drawn = steps.over(lambda rng: pictures_and_moved_ones(rng, plan.pictures, plan.steady_pixels))
+    for frames, moved_frames, queries in drawn:
+        with half():
+            seen = network.unit(stem(torch.from_numpy(moved_frames)))
+            with torch.no_grad():
+                known = network.unit(before(torch.from_numpy(frames)))
+        both_ways, found = _found_both_ways(network, reader, queries, seen, plan.temperature)
+        distance = distance_both_ways(seen, known)
+        loss = both_ways / 2 + plan.steady_weight * distance
+        steps.take(loss, [found, 1 - distance.item() / 2])
+
+
+def distance_both_ways(tokens: Tensor, others: Tensor) -> Tensor:
+    """Mean distance, 1 - cosine, of tokens from the nearest of the others, and of these from them.
+
+    Args:
+        tokens: Unit rows ``(clips, n, 128)``.
+        others: Unit rows ``(clips, m, 128)``, of the same clips.
+
+    Returns:
+        The sum of both, 0 to 4.
+    """
+    cosines = tokens @ others.transpose(1, 2)
+    return (1 - cosines.amax(dim=2)).mean() + (1 - cosines.amax(dim=1)).mean()
 
 
 def _encoded_together(clip: ClipInput, encoding: str) -> list[ClipInput]:

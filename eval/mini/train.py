@@ -1,6 +1,6 @@
 """Trains `mini-vl` on a CPU: ``python -m eval.mini.train --out FILE``.
 
-Five stages, each of which starts from the one before:
+Six stages, each of which starts from the one before:
 
 1. *read*: each word of a description is drawn to the vector of what it tells, by low-rank changes
    of the trunk, which is held to what it made of prose;
@@ -11,7 +11,9 @@ Five stages, each of which starts from the one before:
    disturbs a word that was never taught;
 5. *join*: frames and texts of a clip in one sequence, the kit's loss on the kit's scores
    (modality_max unless told otherwise), and prose, so that plain text stays as well understood as
-   it was. In the end the weights go a step back towards where this stage began.
+   it was. In the end the weights go a step back towards where this stage began;
+6. *steady*: moved pictures are seen as what they were unmoved. The weights that ship were made
+   before there was this stage, so that it has no steps unless it is told some.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from eval.mini.memory import keep_large_blocks
 from eval.mini.naming import Names
 from eval.mini.plan import Plan
 from eval.mini.progress import Progress
-from eval.mini.stages import join, look, match, read, settle
+from eval.mini.stages import join, look, match, read, settle, steady
 from eval.synthetic.world import DATA_VERSION
 
 _log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, folder: Path | No
     Args:
         plan: Of the run.
         out: File of the weights.
-        start: Weights of an earlier run: only stage 5 is done.
+        start: Weights of an earlier run: only stages 5 and 6 are done.
         folder: Keeps how far the run has come, ten times a stage; it goes on from what is there.
 
     Raises:
@@ -89,6 +91,7 @@ def train(plan: Plan, out: Path, *, start: Path | None = None, folder: Path | No
     with sdpa_kernel(SDPBackend.MATH):
         join(network, plan, progress)
     go_back(network, before, plan.kept_share)
+    steady(network, plan, progress)
     told = {
         "command": " ".join(["python -m eval.mini.train", *sys.argv[1:]]),
         "plan": str(asdict(plan)),
@@ -136,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="python -m eval.mini.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file of the weights")
-    parser.add_argument("--start", type=Path, help="weights of an earlier run: only stage 5")
+    parser.add_argument("--start", type=Path, help="weights of an earlier run: stages 5 and 6")
     parser.add_argument("--folder", type=Path, help="keeps how far the run is; goes on from there")
     kinds = get_type_hints(Plan)
     for field in fields(Plan):
