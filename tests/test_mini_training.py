@@ -32,6 +32,7 @@ from clamr_rag.encoder.stem import NUM_TOKENS, fitted
 from clamr_rag.errors import ModelMissingError, UsageError
 from clamr_rag.types import ClipInput, Modality
 from eval.arms.pools import moved
+from eval.mini import encoding
 from eval.mini.batches import (
     asked_clips,
     docstrings,
@@ -709,23 +710,19 @@ def test_lengths_that_are_rounded_up_change_no_row() -> None:
         torch.testing.assert_close(ours[:count], theirs[:count], rtol=0, atol=1e-5)
 
 
-def test_bfloat16_is_used_only_where_it_is_faster() -> None:
-    rows, weights = torch.ones(512, 768), torch.ones(768, 768)
-
-    def seconds(kind: torch.dtype) -> float:
-        left, right = rows.to(kind), weights.to(kind)
-        took = []
-        for _ in range(7):
-            began = time.perf_counter()
-            left @ right
-            took.append(time.perf_counter() - began)
-        return min(took)
-
-    faster = seconds(torch.float32) / seconds(torch.bfloat16)
-    assert knows_bfloat16() or faster < 3
-    assert faster > 1 / 3 or not knows_bfloat16()
+@pytest.mark.parametrize(("half_seconds", "knows"), [(0.4, True), (0.9, False), (80.0, False)])
+def test_bfloat16_is_used_only_where_it_is_faster(
+    half_seconds: float, knows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = [1.0] * 5 + [half_seconds] * 5
+    clock = iter([reading for seconds in took for reading in (0.0, seconds)])
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding.time, "perf_counter", lambda: next(clock))
+        assert knows_bfloat16.__wrapped__() == knows
+    monkeypatch.setattr(encoding, "knows_bfloat16", lambda: knows)
     with half():
-        assert ((rows @ weights).dtype == torch.bfloat16) == knows_bfloat16()
+        product = torch.ones(2, 3) @ torch.ones(3, 2)
+    assert (product.dtype == torch.bfloat16) == knows
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
