@@ -646,6 +646,15 @@ def test_a_plan_that_cannot_be_is_refused(
     assert f"argument {wrong[0]}: invalid" in capsys.readouterr().err
 
 
+def test_what_a_start_would_ignore_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--out", str(tmp_path / "w"), "--start", "x", "--look-steps", "9", "--rank", "4"])
+    assert stopped.value.code == 2
+    assert "got look_steps, rank with --start; allowed" in capsys.readouterr().err
+
+
 def test_what_is_written_is_what_was_trained(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = untrained_network()

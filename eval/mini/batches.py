@@ -144,8 +144,7 @@ def _frames(rng: random.Random, clip: WorldClip, shift_pixels: int) -> ByteArray
 
 
 def _shift(rng: random.Random, most: int) -> tuple[int, int]:
-    # Without shifts nothing is drawn, so that the batches are those of before there were any.
-    return (rng.randint(-most, most), rng.randint(-most, most)) if most else (0, 0)
+    return rng.randint(-most, most), rng.randint(-most, most)
 
 
 def _with_missing(

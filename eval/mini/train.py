@@ -47,6 +47,11 @@ from eval.synthetic.world import DATA_VERSION
 
 _log = logging.getLogger(__name__)
 _EVAL = Path(__file__).parents[1]
+_OF_EARLIER = (
+    "read_steps", "look_steps", "match_steps", "settle_steps", "tellings", "stills",
+    "read_rate", "look_rate", "match_rate", "settle_rate", "rank", "settle_weight",
+)  # fmt: skip
+"""What the plan says of stages 1 to 4 only."""
 _DATA = (
     "mini/words.json",
     "synthetic/lexicon_train.json",
@@ -152,8 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     told = vars(parser.parse_args(arguments))
     files = {name: told.pop(name) for name in ("out", "start", "folder")}
+    plan = Plan(**told)
+    ignored = [name for name in _OF_EARLIER if getattr(plan, name) != getattr(Plan(), name)]
+    if files["start"] is not None and ignored:
+        parser.error(f"got {', '.join(ignored)} with --start; allowed: what stages 5 and 6 read")
     try:
-        train(Plan(**told), **files)
+        train(plan, **files)
     except ClamrError as error:
         parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
 
