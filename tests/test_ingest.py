@@ -316,7 +316,7 @@ def test_batches_of_several_clips_are_the_same_after_an_interruption(
 
 
 def test_kill_minus_nine_anywhere_ends_the_same(meeting: Path, tmp_path: Path) -> None:
-    """As one process that nobody killed: this one's last bits are not those of a fresh one."""
+    """As a fresh process that nobody killed: after many tests, pytest's has other last bits."""
     code = (
         "import sys; from clamr_rag import Options, VideoLibrary\n"
         "options = Options.model_validate_json(sys.argv[3])\n"
